@@ -1,0 +1,67 @@
+# The project's commands. `make` alone lists them.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# More arguments for the command behind a target: make test ARGS="tests/sdk -k retry"
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install run test check format protos lock clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## install everything into .venv (instant when nothing changed)
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Octohooks needs Python 3.11 or newer as $(PYTHON); choose one with: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Installing into $(VENV) (the first time takes about a minute)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+# The build backend is in the lock, so nothing unpinned is fetched to build the project itself.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# On your own machine the receivers are on loopback, where the server else refuses to send.
+run: export OCTOHOOKS_ALLOWED_SUBNETS ?= 127.0.0.0/8,::1/128
+run: install ## start the server
+	$(BIN)/octohooks serve $(ARGS)
+
+test: install ## run the tests; choose with ARGS="tests/sdk -k retry"
+	$(BIN)/python -m pytest -n auto $(ARGS)
+
+check: install ## run every check that a change has to pass, the tests last
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint
+	$(BIN)/python tools/check_breaking_changes.py
+	$(BIN)/python tools/generate_protos.py --check
+	@$(MAKE) --no-print-directory test
+
+format: install ## format the code and fix what can be fixed
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+	$(BIN)/buf format --write
+
+protos: install ## generate the Python code from the protos
+	$(BIN)/python tools/generate_protos.py
+
+# uv has an environment of its own, so that a lock that no longer installs can still be replaced.
+lock: ## rewrite requirements.lock; newer versions with ARGS=--upgrade
+	@$(PYTHON) -m venv build/lock
+	@build/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+		--output-file requirements.lock $(ARGS) pyproject.toml
+
+clean: ## remove the environment and everything that is built
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find sdk server tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
