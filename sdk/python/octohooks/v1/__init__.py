@@ -1,0 +1,1 @@
+"""The messages and services of the Octohooks API, generated from the protos."""
