@@ -1,0 +1,324 @@
+"""Acceptance: a message, its deliveries and its idempotent answer become durable together."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from octohooks.v1.application_pb2 import Application
+from octohooks.v1.message_pb2 import Message
+from sqlalchemy import insert
+from sqlalchemy.engine import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from octohooks_server.errors import AlreadyExists, FailedPrecondition, NotFound, OctohooksError
+from octohooks_server.rules.filters import wants
+from octohooks_server.store import applications, endpoints, environments, idempotency
+from octohooks_server.store import proto_values as values
+from octohooks_server.store.database import insert_unless_taken
+from octohooks_server.store.deliveries import new_row
+from octohooks_server.store.due import Destination, DueDelivery, destinations_of
+from octohooks_server.store.environments import EnvironmentSettings
+from octohooks_server.store.idempotency import Earlier, KeyedRequest
+from octohooks_server.store.tables import deliveries, messages
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A checked message that waits to be accepted."""
+
+    environment_id: str
+    # The ID or UID of the application.
+    application: str
+    # Its ID is taken as it is.
+    message: Message
+    # What to make when no application has the UID `application`; its ID is taken as it is.
+    inline_application: Application | None = None
+    keyed: KeyedRequest | None = None
+    # The only endpoint that it is for, whatever the filters; None for all that want it.
+    addressed_to: str | None = None
+    # Whether `application` is the ID of the environment's own application.
+    is_operational: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A message as it was stored, without its payload."""
+
+    message: Message
+    # The deliveries that this transaction claimed for this server.
+    claimed: Sequence[DueDelivery] = ()
+    # Whether it was stored by an earlier call with the same idempotency key.
+    is_repetition: bool = False
+
+
+async def accept(
+    conn: AsyncConnection,
+    drafts: Sequence[Draft],
+    *,
+    now: datetime,
+    lease: timedelta,
+    may_claim: Callable[[str], bool],
+) -> list[Accepted | OctohooksError]:
+    """Stores messages with a delivery for each endpoint that wants them; one result per draft.
+
+    A first attempt that is due at once is claimed for this server where `may_claim` says so of the
+    endpoint, so that it need not be looked for; the others wait in the database.
+    """
+    earlier = await idempotency.reserve(
+        conn, [draft.keyed for draft in drafts if draft.keyed is not None], now=now
+    )
+    application_ids = await _resolve_applications(
+        conn, [draft for draft in drafts if not _is_repetition(draft, earlier)], now=now
+    )
+    endpoint_rows = await endpoints.enabled_of(conn, list(set(application_ids.values())))
+    destinations = await destinations_of(
+        conn, [row for rows in endpoint_rows.values() for row in rows], now=now
+    )
+    settings = await environments.find_settings(
+        conn, list({draft.environment_id for draft in drafts})
+    )
+    group = _Group(application_ids, endpoint_rows, destinations, settings, now, lease, may_claim)
+    refused = await group.store_messages(conn, drafts, earlier)
+    await group.store_deliveries(conn)
+    return await _finish(conn, drafts, group, refused, earlier)
+
+
+class _Group:
+    """The messages that are stored together, while they are being put together."""
+
+    def __init__(
+        self,
+        application_ids: Mapping[tuple[str, str], str],
+        endpoint_rows: Mapping[str, list[RowMapping]],
+        destinations: Mapping[str, Destination],
+        settings: Mapping[str, EnvironmentSettings],
+        now: datetime,
+        lease: timedelta,
+        may_claim: Callable[[str], bool],
+    ) -> None:
+        self._application_ids = application_ids
+        self._endpoint_rows = endpoint_rows
+        self._destinations = destinations
+        self._settings = settings
+        self._now = now
+        self._lease = lease
+        self._may_claim = may_claim
+        self._delivery_rows: list[dict[str, Any]] = []
+        self._stored: list[tuple[Draft, Message]] = []
+        self.accepted: dict[str, Accepted] = {}
+
+    async def store_messages(
+        self,
+        conn: AsyncConnection,
+        drafts: Sequence[Draft],
+        earlier: Mapping[tuple[str, bytes], Earlier],
+    ) -> dict[str, OctohooksError]:
+        """Inserts the messages; answers, by message ID, why some could not be."""
+        refused: dict[str, OctohooksError] = {}
+        plain: list[dict[str, Any]] = []
+        with_uid: list[dict[str, Any]] = []
+        rows: dict[str, tuple[Draft, dict[str, Any]]] = {}
+        seen_keys: set[tuple[str, bytes]] = set(earlier)
+        for draft in drafts:
+            if draft.keyed is not None:
+                key = (draft.keyed.scope, draft.keyed.key_hash)
+                if key in seen_keys:
+                    continue
+                seen_keys.add(key)
+            application_id = self._application_ids.get((draft.environment_id, draft.application))
+            settings = self._settings.get(draft.environment_id)
+            if application_id is None or settings is None:
+                refused[draft.message.id] = NotFound("application", draft.application)
+                continue
+            row = _message_row(draft, application_id, settings.payload_retention, self._now)
+            rows[draft.message.id] = (draft, row)
+            (with_uid if draft.message.uid else plain).append(row)
+        if plain:
+            await conn.execute(insert(messages), plain)
+        stored = {row["id"] for row in plain}
+        if with_uid:
+            made = await conn.execute(
+                insert_unless_taken(conn, messages).returning(messages.c.id), with_uid
+            )
+            stored.update(made.scalars())
+        for id, (draft, row) in rows.items():
+            if id in stored:
+                self._stored.append((draft, _stored_message(draft.message, row)))
+            else:
+                refused[id] = AlreadyExists("message", draft.message.uid)
+        return refused
+
+    async def store_deliveries(self, conn: AsyncConnection) -> None:
+        """Inserts a delivery for each endpoint that wants one of the stored messages."""
+        for draft, message in self._stored:
+            claimed = []
+            for row in self._endpoint_rows[message.application]:
+                if _goes_to(row, draft):
+                    delivery = self._deliver(draft.message, message, self._destinations[row["id"]])
+                    if delivery is not None:
+                        claimed.append(delivery)
+            self.accepted[message.id] = Accepted(message, claimed)
+        if self._delivery_rows:
+            await conn.execute(insert(deliveries), self._delivery_rows)
+
+    def _deliver(
+        self, draft: Message, message: Message, destination: Destination
+    ) -> DueDelivery | None:
+        due_at = self._now + destination.schedule[0]
+        claims = due_at <= self._now and self._may_claim(destination.endpoint_id)
+        lease_ends_at = self._now + self._lease
+        self._delivery_rows.append(
+            new_row(
+                environment_id=destination.environment_id,
+                application_id=destination.application_id,
+                endpoint_id=destination.endpoint_id,
+                message_id=message.id,
+                scheduled_at=due_at,
+                lease_ends_at=lease_ends_at if claims else None,
+                now=self._now,
+            )
+        )
+        if not claims:
+            return None
+        return DueDelivery(
+            destination=destination,
+            message_id=message.id,
+            event_type=message.event_type,
+            payload=draft.payload,
+            claim=1,
+            attempt_count=0,
+            scheduled_count=0,
+            manual=False,
+            created_at=self._now,
+            lease_ends_at=lease_ends_at,
+        )
+
+
+async def _resolve_applications(
+    conn: AsyncConnection, drafts: Sequence[Draft], *, now: datetime
+) -> dict[tuple[str, str], str]:
+    """The application ID of each (environment, reference), made where a draft asks for it."""
+    references: dict[str, set[str]] = {}
+    for draft in drafts:
+        references.setdefault(draft.environment_id, set()).add(draft.application)
+    found: dict[tuple[str, str], str] = {
+        (draft.environment_id, draft.application): draft.application
+        for draft in drafts
+        if draft.is_operational
+    }
+    for environment_id, wanted in references.items():
+        ids = await applications.find_ids(conn, environment_id=environment_id, references=wanted)
+        found.update({(environment_id, reference): id for reference, id in ids.items()})
+    for draft in drafts:
+        key = (draft.environment_id, draft.application)
+        if draft.inline_application is not None and key not in found:
+            made = await applications.create(
+                conn,
+                environment_id=draft.environment_id,
+                id=draft.inline_application.id,
+                application=draft.inline_application,
+                now=now,
+            )
+            found[key] = made.id
+    return found
+
+
+def _is_repetition(draft: Draft, earlier: Mapping[tuple[str, bytes], Earlier]) -> bool:
+    return draft.keyed is not None and (draft.keyed.scope, draft.keyed.key_hash) in earlier
+
+
+async def _finish(
+    conn: AsyncConnection,
+    drafts: Sequence[Draft],
+    group: _Group,
+    refused: Mapping[str, OctohooksError],
+    earlier: Mapping[tuple[str, bytes], Earlier],
+) -> list[Accepted | OctohooksError]:
+    """The result of each draft, and the answers kept for those that carried a key."""
+    results: list[Accepted | OctohooksError] = []
+    kept: dict[tuple[str, bytes], tuple[KeyedRequest, Accepted]] = {}
+    released: dict[tuple[str, bytes], tuple[KeyedRequest, OctohooksError]] = {}
+    for draft in drafts:
+        keyed = draft.keyed
+        if keyed is None:
+            results.append(group.accepted.get(draft.message.id) or refused[draft.message.id])
+            continue
+        key = (keyed.scope, keyed.key_hash)
+        if key in earlier:
+            results.append(_repeated(keyed, earlier[key].request_hash, earlier[key].answer))
+        elif key in kept:
+            first, accepted = kept[key]
+            results.append(
+                _repeated(keyed, first.request_hash, accepted.message.SerializeToString())
+            )
+        elif key in released:
+            results.append(released[key][1])
+        elif draft.message.id in refused:
+            released[key] = (keyed, refused[draft.message.id])
+            results.append(refused[draft.message.id])
+        else:
+            accepted = group.accepted[draft.message.id]
+            kept[key] = (keyed, accepted)
+            results.append(accepted)
+    await idempotency.keep(
+        conn,
+        [(keyed, accepted.message.SerializeToString()) for keyed, accepted in kept.values()],
+    )
+    await idempotency.release(conn, [keyed for keyed, _ in released.values()])
+    return results
+
+
+def _repeated(keyed: KeyedRequest, request_hash: bytes, answer: bytes) -> Accepted | OctohooksError:
+    if keyed.request_hash != request_hash:
+        return FailedPrecondition(
+            "The idempotency key was used before, with another request.",
+            reason="IDEMPOTENCY_KEY_REUSED",
+        )
+    return Accepted(Message.FromString(answer), is_repetition=True)
+
+
+def _goes_to(endpoint: RowMapping, draft: Draft) -> bool:
+    if draft.addressed_to is not None:
+        return bool(endpoint["id"] == draft.addressed_to)
+    return wants(
+        endpoint_event_types=endpoint["event_types"] or (),
+        endpoint_channels=endpoint["channels"] or (),
+        event_type=draft.message.event_type,
+        channels=draft.message.channels,
+    )
+
+
+def _message_row(
+    draft: Draft, application_id: str, environment_retention: timedelta, now: datetime
+) -> dict[str, Any]:
+    message = draft.message
+    own = values.span(message.payload_retention) if message.HasField("payload_retention") else None
+    return {
+        "id": message.id,
+        "environment_id": draft.environment_id,
+        "application_id": application_id,
+        "uid": message.uid or None,
+        "event_type": message.event_type,
+        "channels": sorted(set(message.channels)),
+        "tags": dict(message.tags),
+        "payload_retention": own,
+        "payload_expires_at": now + (own or environment_retention),
+        "created_at": now,
+        "addressed_to": draft.addressed_to,
+        "payload": message.payload,
+    }
+
+
+def _stored_message(message: Message, row: Mapping[str, Any]) -> Message:
+    return Message(
+        id=message.id,
+        uid=message.uid,
+        application=row["application_id"],
+        event_type=message.event_type,
+        channels=row["channels"],
+        tags=message.tags,
+        payload_retention=values.duration(row["payload_retention"]),
+        payload_expire_time=values.timestamp(row["payload_expires_at"]),
+        create_time=values.timestamp(row["created_at"]),
+    )

@@ -1,0 +1,181 @@
+"""Applications: the consumers of webhooks."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+
+from octohooks.v1.application_pb2 import Application
+from sqlalchemy import insert, or_, select, update
+from sqlalchemy.engine import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql import ColumnElement
+
+from octohooks_server.errors import AlreadyExists, NotFound
+from octohooks_server.rules.ids import APPLICATION
+from octohooks_server.store import proto_values as values
+from octohooks_server.store.database import insert_unless_taken
+from octohooks_server.store.paging import Page, page_of
+from octohooks_server.store.tables import applications
+
+
+async def create(
+    conn: AsyncConnection, *, environment_id: str, id: str, application: Application, now: datetime
+) -> Application:
+    """Makes an application and answers it as it was stored; AlreadyExists when its UID is taken."""
+    made = await conn.execute(
+        insert_unless_taken(conn, applications).returning(applications.c.id),
+        {
+            "id": id,
+            "environment_id": environment_id,
+            **_columns(application),
+            "is_operational": False,
+            "created_at": now,
+            "updated_at": now,
+        },
+    )
+    if made.first() is None:
+        raise AlreadyExists("application", application.uid)
+    return await get(conn, environment_id=environment_id, reference=id)
+
+
+async def get(conn: AsyncConnection, *, environment_id: str, reference: str) -> Application:
+    """The application with this ID or UID, or NotFound."""
+    application = await find(conn, environment_id=environment_id, reference=reference)
+    if application is None:
+        raise NotFound("application", reference)
+    return application
+
+
+async def find(conn: AsyncConnection, *, environment_id: str, reference: str) -> Application | None:
+    """The application with this ID or UID, or None."""
+    row = (
+        await conn.execute(
+            select(applications).where(*_visible(environment_id), _matches(reference))
+        )
+    ).first()
+    return None if row is None else _application(row._mapping)
+
+
+async def get_id(conn: AsyncConnection, *, environment_id: str, reference: str) -> str:
+    """The ID of the application with this ID or UID, or NotFound."""
+    ids = await find_ids(conn, environment_id=environment_id, references=[reference])
+    if reference not in ids:
+        raise NotFound("application", reference)
+    return ids[reference]
+
+
+async def find_ids(
+    conn: AsyncConnection, *, environment_id: str, references: Collection[str]
+) -> Mapping[str, str]:
+    """The IDs of those references, IDs or UIDs, that name an application."""
+    rows = await conn.execute(
+        select(applications.c.id, applications.c.uid).where(
+            *_visible(environment_id),
+            or_(applications.c.id.in_(references), applications.c.uid.in_(references)),
+        )
+    )
+    wanted = set(references)
+    found: dict[str, str] = {}
+    for row in rows:
+        if row.id in wanted:
+            found[row.id] = row.id
+        if row.uid in wanted:
+            found[row.uid] = row.id
+    return found
+
+
+async def list_page(
+    conn: AsyncConnection, *, environment_id: str, after: str | None, limit: int
+) -> Page[Application]:
+    """Applications, oldest first."""
+    query = select(applications).where(*_visible(environment_id))
+    if after is not None:
+        query = query.where(applications.c.id > after)
+    rows = await conn.execute(query.order_by(applications.c.id).limit(limit + 1))
+    return page_of(rows.mappings().all(), limit, lambda row: row["id"], _application)
+
+
+async def store_update(
+    conn: AsyncConnection, *, environment_id: str, application: Application, now: datetime
+) -> Application:
+    """Stores every changeable field of an application that exists; AlreadyExists as in `create`."""
+    if application.uid:
+        holder = await find(conn, environment_id=environment_id, reference=application.uid)
+        if holder is not None and holder.id != application.id:
+            raise AlreadyExists("application", application.uid)
+    await conn.execute(
+        update(applications)
+        .where(applications.c.id == application.id)
+        .values(**_columns(application), updated_at=now)
+    )
+    return await get(conn, environment_id=environment_id, reference=application.id)
+
+
+async def mark_deleted(conn: AsyncConnection, *, id: str, now: datetime) -> None:
+    """Hides an application and frees its UID."""
+    await conn.execute(update(applications).where(applications.c.id == id).values(deleted_at=now))
+
+
+async def ensure_operational(
+    conn: AsyncConnection, *, environment_id: str, new_id: str, now: datetime
+) -> str:
+    """The ID of the environment's own application, made with `new_id` when there is none yet."""
+    id = await find_operational(conn, environment_id=environment_id)
+    if id is not None:
+        return id
+    await conn.execute(
+        insert(applications),
+        {
+            "id": new_id,
+            "environment_id": environment_id,
+            **_columns(Application()),
+            "is_operational": True,
+            "created_at": now,
+            "updated_at": now,
+        },
+    )
+    return new_id
+
+
+async def find_operational(conn: AsyncConnection, *, environment_id: str) -> str | None:
+    """The ID of the environment's own application, or None while it has none."""
+    return await conn.scalar(
+        select(applications.c.id).where(
+            applications.c.environment_id == environment_id, applications.c.is_operational
+        )
+    )
+
+
+def _visible(environment_id: str) -> tuple[ColumnElement[bool], ...]:
+    return (
+        applications.c.environment_id == environment_id,
+        applications.c.deleted_at.is_(None),
+        ~applications.c.is_operational,
+    )
+
+
+def _matches(reference: str) -> ColumnElement[bool]:
+    if reference.startswith(APPLICATION):
+        return applications.c.id == reference
+    return applications.c.uid == reference
+
+
+def _columns(application: Application) -> dict[str, Any]:
+    return {
+        "uid": application.uid or None,
+        "name": application.name,
+        "rate_limit": application.rate_limit,
+        "metadata": dict(application.metadata),
+    }
+
+
+def _application(row: RowMapping) -> Application:
+    return Application(
+        id=row["id"],
+        uid=row["uid"] or "",
+        name=row["name"],
+        rate_limit=row["rate_limit"],
+        metadata=row["metadata"] or {},
+        create_time=values.timestamp(row["created_at"]),
+        update_time=values.timestamp(row["updated_at"]),
+    )

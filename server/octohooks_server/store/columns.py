@@ -1,0 +1,90 @@
+"""Column types that are the same on every database."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+from sqlalchemy import BigInteger, LargeBinary
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator, Unicode
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def to_microseconds(time: datetime) -> int:
+    """Whole microseconds since the epoch, in UTC."""
+    return (time - _EPOCH) // _MICROSECOND
+
+
+def from_microseconds(microseconds: int) -> datetime:
+    """The time that `to_microseconds` came from."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+class Time(TypeDecorator[datetime]):
+    """An aware `datetime`, kept as microseconds since the epoch: sorts and compares as a number."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        return None if value is None else to_microseconds(value)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else from_microseconds(value)
+
+
+class Span(TypeDecorator[timedelta]):
+    """A `timedelta`, kept as microseconds."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: timedelta | None, dialect: Dialect) -> int | None:
+        return None if value is None else value // _MICROSECOND
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> timedelta | None:
+        return None if value is None else timedelta(microseconds=value)
+
+
+class Json(TypeDecorator[Any]):
+    """A list or mapping as compact JSON text with sorted keys; an empty one is NULL.
+
+    The text is canonical, so that a filter may look for a fragment of it.
+    """
+
+    impl = Unicode
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        return json_text(value) if value else None
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        return None if value is None else orjson.loads(value)
+
+
+def json_text(value: Any) -> str:
+    """The canonical JSON text of a value."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
+class Spans(TypeDecorator[Sequence[timedelta]]):
+    """A sequence of `timedelta`, kept as a JSON list of microseconds; None is NULL."""
+
+    impl = Unicode
+    cache_ok = True
+
+    def process_bind_param(self, value: Sequence[timedelta] | None, dialect: Dialect) -> str | None:
+        return None if value is None else json_text([span // _MICROSECOND for span in value])
+
+    def process_result_value(
+        self, value: str | None, dialect: Dialect
+    ) -> tuple[timedelta, ...] | None:
+        if value is None:
+            return None
+        return tuple(timedelta(microseconds=span) for span in orjson.loads(value))
+
+
+Bytes = LargeBinary

@@ -1,0 +1,92 @@
+"""Values that pass between the store and the delivery loop and never cross the wire."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy.engine import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from octohooks_server.rules.schedule import DEFAULT_SCHEDULE
+from octohooks_server.store import endpoint_secrets, environments
+from octohooks_server.store.endpoint_secrets import StoredSecret
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """An endpoint as an attempt needs it; shared by all deliveries that were read together."""
+
+    environment_id: str
+    application_id: str
+    endpoint_id: str
+    url: str
+    headers: Mapping[str, str]
+    secrets: Sequence[StoredSecret]
+    schedule: tuple[timedelta, ...]
+    rate_limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class DueDelivery:
+    """A delivery that this server has claimed and may attempt until `lease_ends_at`."""
+
+    destination: Destination
+    message_id: str
+    event_type: str
+    payload: bytes
+    # The fence: what came of the attempt is recorded only while this is the newest claim.
+    claim: int
+    # Attempts recorded before this one, and how many of them the schedule set going.
+    attempt_count: int
+    scheduled_count: int
+    # Whether a caller asked for this attempt.
+    manual: bool
+    created_at: datetime
+    lease_ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one attempt, and what is to follow."""
+
+    delivery: DueDelivery
+    started_at: datetime
+    duration: timedelta
+    succeeded: bool
+    response_status: int
+    response_headers: Sequence[tuple[str, str]]
+    response_body: bytes
+    response_body_truncated: bool
+    error_kind: int
+    error_detail: str
+    # When the schedule's next attempt is due, should this one have failed; None at its end.
+    retry_at: datetime | None
+    # Whether the endpoint said that it is gone for good.
+    endpoint_gone: bool
+
+
+async def destinations_of(
+    conn: AsyncConnection, endpoint_rows: Sequence[RowMapping], *, now: datetime
+) -> Mapping[str, Destination]:
+    """The destinations of endpoints, by endpoint ID, in two reads for all of them."""
+    if not endpoint_rows:
+        return {}
+    secrets = await endpoint_secrets.live_of(conn, [row["id"] for row in endpoint_rows], now=now)
+    settings = await environments.find_settings(
+        conn, list({row["environment_id"] for row in endpoint_rows})
+    )
+    found = {}
+    for row in endpoint_rows:
+        environment = settings.get(row["environment_id"])
+        environment_schedule = environment.retry_schedule if environment else None
+        found[row["id"]] = Destination(
+            environment_id=row["environment_id"],
+            application_id=row["application_id"],
+            endpoint_id=row["id"],
+            url=row["url"],
+            headers=row["headers"] or {},
+            secrets=secrets[row["id"]],
+            schedule=row["retry_schedule"] or environment_schedule or DEFAULT_SCHEDULE,
+            rate_limit=row["rate_limit"],
+        )
+    return found

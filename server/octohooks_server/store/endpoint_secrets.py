@@ -1,0 +1,80 @@
+"""The secrets that messages to an endpoint are signed with."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from octohooks_server.store.tables import endpoint_secrets
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSecret:
+    """One secret in its text form (`whsec_...` or `whsk_...`) and how long it lives."""
+
+    secret: str
+    signature_type: int
+    created_at: datetime
+    expires_at: datetime | None
+
+
+async def add(
+    conn: AsyncConnection,
+    *,
+    endpoint_id: str,
+    secret: str,
+    signature_type: int,
+    replaced_expire_at: datetime,
+    now: datetime,
+) -> None:
+    """Makes a secret the current one; the one before signs until `replaced_expire_at`."""
+    await conn.execute(
+        delete(endpoint_secrets).where(
+            endpoint_secrets.c.endpoint_id == endpoint_id, endpoint_secrets.c.expires_at <= now
+        )
+    )
+    await conn.execute(
+        update(endpoint_secrets)
+        .where(
+            endpoint_secrets.c.endpoint_id == endpoint_id, endpoint_secrets.c.expires_at.is_(None)
+        )
+        .values(expires_at=replaced_expire_at)
+    )
+    newest = await conn.scalar(
+        select(func.max(endpoint_secrets.c.number)).where(
+            endpoint_secrets.c.endpoint_id == endpoint_id
+        )
+    )
+    await conn.execute(
+        insert(endpoint_secrets),
+        {
+            "endpoint_id": endpoint_id,
+            "number": (newest or 0) + 1,
+            "secret": secret,
+            "signature_type": signature_type,
+            "created_at": now,
+            "expires_at": None,
+        },
+    )
+
+
+async def live_of(
+    conn: AsyncConnection, endpoint_ids: Collection[str], *, now: datetime
+) -> Mapping[str, list[StoredSecret]]:
+    """The secrets of each endpoint that sign at this moment, newest first."""
+    rows = await conn.execute(
+        select(endpoint_secrets)
+        .where(
+            endpoint_secrets.c.endpoint_id.in_(endpoint_ids),
+            or_(endpoint_secrets.c.expires_at.is_(None), endpoint_secrets.c.expires_at > now),
+        )
+        .order_by(endpoint_secrets.c.endpoint_id, endpoint_secrets.c.number.desc())
+    )
+    found: dict[str, list[StoredSecret]] = {id: [] for id in endpoint_ids}
+    for row in rows:
+        found[row.endpoint_id].append(
+            StoredSecret(row.secret, row.signature_type, row.created_at, row.expires_at)
+        )
+    return found

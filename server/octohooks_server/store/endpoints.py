@@ -1,0 +1,230 @@
+"""Endpoints: the URLs that messages go to."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+
+from octohooks.v1.endpoint_pb2 import DISABLE_REASON_REQUESTED, Endpoint
+from sqlalchemy import select, update
+from sqlalchemy.engine import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql import ColumnElement
+
+from octohooks_server.errors import AlreadyExists, NotFound
+from octohooks_server.rules.ids import ENDPOINT
+from octohooks_server.store import endpoint_versions
+from octohooks_server.store import proto_values as values
+from octohooks_server.store.database import insert_unless_taken
+from octohooks_server.store.paging import Page, page_of
+from octohooks_server.store.tables import applications, endpoints
+
+
+async def create(
+    conn: AsyncConnection,
+    *,
+    environment_id: str,
+    application_id: str,
+    id: str,
+    endpoint: Endpoint,
+    now: datetime,
+) -> Endpoint:
+    """Makes an endpoint and answers it as it was stored; AlreadyExists when its UID is taken."""
+    made = await conn.execute(
+        insert_unless_taken(conn, endpoints).returning(endpoints.c.id),
+        {
+            "id": id,
+            "environment_id": environment_id,
+            "application_id": application_id,
+            **_columns(endpoint),
+            "retire_reason": 0,
+            "created_at": now,
+            "updated_at": now,
+        },
+    )
+    if made.first() is None:
+        raise AlreadyExists("endpoint", endpoint.uid)
+    await endpoint_versions.add(conn, endpoint_id=id, now=now)
+    return await get(conn, application_id=application_id, reference=id)
+
+
+async def get(conn: AsyncConnection, *, application_id: str, reference: str) -> Endpoint:
+    """The application's endpoint with this ID or UID, or NotFound."""
+    endpoint = await find(conn, application_id=application_id, reference=reference)
+    if endpoint is None:
+        raise NotFound("endpoint", reference)
+    return endpoint
+
+
+async def find(conn: AsyncConnection, *, application_id: str, reference: str) -> Endpoint | None:
+    """The application's endpoint with this ID or UID, or None."""
+    matches = endpoints.c.id if reference.startswith(ENDPOINT) else endpoints.c.uid
+    row = (
+        await conn.execute(select(endpoints).where(*_visible(application_id), matches == reference))
+    ).first()
+    return None if row is None else _endpoint(row._mapping)
+
+
+async def get_known_id(
+    conn: AsyncConnection, *, environment_id: str, application_id: str | None, reference: str
+) -> str:
+    """The ID of an endpoint that the environment has or had, or NotFound.
+
+    A deleted endpoint is found by its ID, since its deliveries and attempts stay readable, unless
+    its application was deleted too. Without an application, `reference` is an ID.
+    """
+    query = (
+        select(endpoints.c.id)
+        .join(applications, applications.c.id == endpoints.c.application_id)
+        .where(endpoints.c.environment_id == environment_id, applications.c.deleted_at.is_(None))
+    )
+    if reference.startswith(ENDPOINT):
+        query = query.where(endpoints.c.id == reference)
+    else:
+        query = query.where(endpoints.c.uid == reference, endpoints.c.deleted_at.is_(None))
+    if application_id is not None:
+        query = query.where(endpoints.c.application_id == application_id)
+    id = await conn.scalar(query)
+    if id is None:
+        raise NotFound("endpoint", reference)
+    return str(id)
+
+
+async def list_page(
+    conn: AsyncConnection, *, application_id: str, after: str | None, limit: int
+) -> Page[Endpoint]:
+    """The endpoints of an application, oldest first."""
+    query = select(endpoints).where(*_visible(application_id))
+    if after is not None:
+        query = query.where(endpoints.c.id > after)
+    rows = await conn.execute(query.order_by(endpoints.c.id).limit(limit + 1))
+    return page_of(rows.mappings().all(), limit, lambda row: row["id"], _endpoint)
+
+
+async def store_update(conn: AsyncConnection, *, endpoint: Endpoint, now: datetime) -> Endpoint:
+    """Stores every changeable field of an endpoint that exists; AlreadyExists as in `create`."""
+    if endpoint.uid:
+        holder = await find(conn, application_id=endpoint.application, reference=endpoint.uid)
+        if holder is not None and holder.id != endpoint.id:
+            raise AlreadyExists("endpoint", endpoint.uid)
+    await conn.execute(
+        update(endpoints)
+        .where(endpoints.c.id == endpoint.id)
+        .values(**_columns(endpoint), updated_at=now)
+    )
+    await endpoint_versions.add(conn, endpoint_id=endpoint.id, now=now)
+    return await get(conn, application_id=endpoint.application, reference=endpoint.id)
+
+
+async def disable(conn: AsyncConnection, *, id: str, reason: int, now: datetime) -> bool:
+    """Disables an endpoint; False when it was disabled or deleted already."""
+    result = await conn.execute(
+        update(endpoints)
+        .where(endpoints.c.id == id, ~endpoints.c.disabled, endpoints.c.deleted_at.is_(None))
+        .values(disabled=True, disable_reason=reason, updated_at=now)
+    )
+    await endpoint_versions.add(conn, endpoint_id=id, now=now)
+    return result.rowcount > 0
+
+
+async def set_failing_since(
+    conn: AsyncConnection, *, ids: Collection[str], since: datetime | None
+) -> None:
+    """Notes since when endpoints have only failed; None when they have not."""
+    await conn.execute(update(endpoints).where(endpoints.c.id.in_(ids)).values(failing_since=since))
+
+
+async def mark_deleted(conn: AsyncConnection, *, id: str, now: datetime) -> None:
+    """Hides an endpoint and frees its UID."""
+    await conn.execute(update(endpoints).where(endpoints.c.id == id).values(deleted_at=now))
+
+
+async def mark_all_deleted(
+    conn: AsyncConnection,
+    *,
+    application_id: str | None = None,
+    environment_id: str | None = None,
+    now: datetime,
+) -> list[str]:
+    """Hides every endpoint of an application or of an environment and answers their IDs."""
+    scope = (
+        endpoints.c.application_id == application_id
+        if application_id is not None
+        else endpoints.c.environment_id == environment_id
+    )
+    rows = await conn.execute(
+        update(endpoints)
+        .where(scope, endpoints.c.deleted_at.is_(None))
+        .values(deleted_at=now)
+        .returning(endpoints.c.id)
+    )
+    return list(rows.scalars())
+
+
+async def enabled_of(
+    conn: AsyncConnection, application_ids: Collection[str]
+) -> Mapping[str, list[RowMapping]]:
+    """The enabled endpoints of each application, as rows, in one read for a whole group."""
+    rows = await conn.execute(
+        select(endpoints)
+        .where(
+            endpoints.c.application_id.in_(application_ids),
+            endpoints.c.deleted_at.is_(None),
+            ~endpoints.c.disabled,
+        )
+        .order_by(endpoints.c.id)
+    )
+    found: dict[str, list[RowMapping]] = {id: [] for id in application_ids}
+    for row in rows.mappings():
+        found[row["application_id"]].append(row)
+    return found
+
+
+def _visible(application_id: str) -> tuple[ColumnElement[bool], ...]:
+    return (endpoints.c.application_id == application_id, endpoints.c.deleted_at.is_(None))
+
+
+def _columns(endpoint: Endpoint) -> dict[str, Any]:
+    reason = endpoint.disable_reason or DISABLE_REASON_REQUESTED
+    return {
+        "uid": endpoint.uid or None,
+        "url": endpoint.url,
+        "description": endpoint.description,
+        "event_types": sorted(set(endpoint.event_types)),
+        "channels": sorted(set(endpoint.channels)),
+        "headers": dict(endpoint.headers),
+        "rate_limit": endpoint.rate_limit,
+        "retry_schedule": (
+            values.steps_of(endpoint.retry_schedule)
+            if endpoint.HasField("retry_schedule")
+            else None
+        ),
+        "signature_type": endpoint.signature_type,
+        "disabled": endpoint.disabled,
+        "disable_reason": reason if endpoint.disabled else 0,
+        "failing_since": (
+            values.moment(endpoint.failing_since) if endpoint.HasField("failing_since") else None
+        ),
+        "metadata": dict(endpoint.metadata),
+    }
+
+
+def _endpoint(row: RowMapping) -> Endpoint:
+    return Endpoint(
+        id=row["id"],
+        uid=row["uid"] or "",
+        application=row["application_id"],
+        url=row["url"],
+        description=row["description"],
+        event_types=row["event_types"] or (),
+        channels=row["channels"] or (),
+        headers=row["headers"] or {},
+        rate_limit=row["rate_limit"],
+        retry_schedule=values.retry_schedule(row["retry_schedule"]),
+        signature_type=row["signature_type"],
+        disabled=row["disabled"],
+        disable_reason=row["disable_reason"],
+        failing_since=values.timestamp(row["failing_since"]),
+        metadata=row["metadata"] or {},
+        create_time=values.timestamp(row["created_at"]),
+        update_time=values.timestamp(row["updated_at"]),
+    )

@@ -1,0 +1,168 @@
+"""Environments: the unit of isolation."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from octohooks.v1.endpoint_pb2 import SIGNATURE_TYPE_HMAC_SHA256
+from octohooks.v1.environment_pb2 import Environment
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.engine import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from octohooks_server.errors import NotFound
+from octohooks_server.store import proto_values as values
+from octohooks_server.store.paging import Page, page_of
+from octohooks_server.store.tables import environments
+
+DEFAULT_PAYLOAD_RETENTION = timedelta(days=90)
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentSettings:
+    """What acceptance and delivery need to know of an environment."""
+
+    retry_schedule: tuple[timedelta, ...] | None
+    payload_retention: timedelta
+    enforce_schemas: bool
+
+
+async def create(
+    conn: AsyncConnection, *, id: str, environment: Environment, now: datetime
+) -> Environment:
+    """Makes an environment and answers it as it was stored."""
+    await conn.execute(
+        insert(environments),
+        {
+            "id": id,
+            **_columns(environment),
+            "last_sequence": 0,
+            "created_at": now,
+            "updated_at": now,
+        },
+    )
+    return await get(conn, id)
+
+
+async def get(conn: AsyncConnection, id: str) -> Environment:
+    """One environment, or NotFound."""
+    row = (
+        await conn.execute(
+            select(environments).where(environments.c.id == id, environments.c.deleted_at.is_(None))
+        )
+    ).first()
+    if row is None:
+        raise NotFound("environment", id)
+    return _environment(row._mapping)
+
+
+async def list_page(conn: AsyncConnection, *, after: str | None, limit: int) -> Page[Environment]:
+    """Environments, oldest first."""
+    query = select(environments).where(environments.c.deleted_at.is_(None))
+    if after is not None:
+        query = query.where(environments.c.id > after)
+    rows = await conn.execute(query.order_by(environments.c.id).limit(limit + 1))
+    return page_of(rows.mappings().all(), limit, lambda row: row["id"], _environment)
+
+
+async def store_update(
+    conn: AsyncConnection, *, id: str, environment: Environment, now: datetime
+) -> Environment:
+    """Stores every changeable field of an environment that exists."""
+    await conn.execute(
+        update(environments)
+        .where(environments.c.id == id)
+        .values(**_columns(environment), updated_at=now)
+    )
+    return await get(conn, id)
+
+
+async def mark_deleted(conn: AsyncConnection, *, id: str, now: datetime) -> bool:
+    """Hides an environment from everything; False when there was none."""
+    result = await conn.execute(
+        update(environments)
+        .where(environments.c.id == id, environments.c.deleted_at.is_(None))
+        .values(deleted_at=now)
+    )
+    return result.rowcount > 0
+
+
+async def exists_any(conn: AsyncConnection) -> bool:
+    """Whether there ever was an environment; a deleted one counts."""
+    return bool(await conn.scalar(select(func.count()).select_from(environments)))
+
+
+async def find_settings(
+    conn: AsyncConnection, environment_ids: Sequence[str]
+) -> Mapping[str, EnvironmentSettings]:
+    """The settings of those environments that exist."""
+    rows = await conn.execute(
+        select(
+            environments.c.id,
+            environments.c.retry_schedule,
+            environments.c.payload_retention,
+            environments.c.enforce_schemas,
+        ).where(environments.c.id.in_(environment_ids), environments.c.deleted_at.is_(None))
+    )
+    return {
+        row.id: EnvironmentSettings(
+            retry_schedule=row.retry_schedule,
+            payload_retention=row.payload_retention or DEFAULT_PAYLOAD_RETENTION,
+            enforce_schemas=row.enforce_schemas,
+        )
+        for row in rows
+    }
+
+
+async def take_sequences(conn: AsyncConnection, *, environment_id: str, count: int) -> int:
+    """Reserves `count` event numbers, in order, and answers the first.
+
+    Whoever takes numbers holds the environment until its transaction ends, so a number becomes
+    visible only after every lower one.
+    """
+    last = await conn.scalar(
+        update(environments)
+        .where(environments.c.id == environment_id)
+        .values(last_sequence=environments.c.last_sequence + count)
+        .returning(environments.c.last_sequence)
+    )
+    if last is None:
+        raise NotFound("environment", environment_id)
+    return int(last) - count + 1
+
+
+async def last_sequence(conn: AsyncConnection, environment_id: str) -> int:
+    """The number of the newest committed event; 0 when there is none."""
+    number = await conn.scalar(
+        select(environments.c.last_sequence).where(environments.c.id == environment_id)
+    )
+    return int(number or 0)
+
+
+def _columns(environment: Environment) -> dict[str, Any]:
+    has = environment.HasField
+    return {
+        "name": environment.name,
+        "retry_schedule": (
+            values.steps_of(environment.retry_schedule) if has("retry_schedule") else None
+        ),
+        "payload_retention": (
+            values.span(environment.payload_retention) if has("payload_retention") else None
+        ),
+        "default_signature_type": environment.default_signature_type or SIGNATURE_TYPE_HMAC_SHA256,
+        "enforce_schemas": environment.enforce_schemas,
+    }
+
+
+def _environment(row: RowMapping) -> Environment:
+    return Environment(
+        id=row["id"],
+        name=row["name"],
+        retry_schedule=values.retry_schedule(row["retry_schedule"]),
+        payload_retention=values.duration(row["payload_retention"] or DEFAULT_PAYLOAD_RETENTION),
+        default_signature_type=row["default_signature_type"],
+        enforce_schemas=row["enforce_schemas"],
+        create_time=values.timestamp(row["created_at"]),
+        update_time=values.timestamp(row["updated_at"]),
+    )

@@ -1,0 +1,26 @@
+"""Wakes readers of an environment's event log when something was committed to it."""
+
+import asyncio
+from collections.abc import Collection
+
+
+class Feed:
+    """Tells, within this process, that an environment has new events.
+
+    It carries no events: readers take them from the database behind a number of their own, so a
+    wake-up that is missed or comes twice does no harm.
+    """
+
+    def __init__(self) -> None:
+        self._signals: dict[str, asyncio.Event] = {}
+
+    def announce(self, environment_ids: Collection[str]) -> None:
+        """Says that events of these environments were committed."""
+        for id in environment_ids:
+            signal = self._signals.pop(id, None)
+            if signal is not None:
+                signal.set()
+
+    def next_change(self, environment_id: str) -> asyncio.Event:
+        """An event that is set by the next announcement for this environment."""
+        return self._signals.setdefault(environment_id, asyncio.Event())

@@ -1,0 +1,354 @@
+"""Outcomes of attempts: an attempt and all that follows from it become durable together."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from octohooks.v1.attempt_pb2 import (
+    ATTEMPT_OUTCOME_FAILED,
+    ATTEMPT_OUTCOME_SUCCEEDED,
+    ATTEMPT_TRIGGER_MANUAL,
+    ATTEMPT_TRIGGER_SCHEDULED,
+)
+from octohooks.v1.delivery_pb2 import (
+    CANCEL_REASON_ENDPOINT_DELETED,
+    CANCEL_REASON_ENDPOINT_DISABLED,
+    DELIVERY_STATUS_CANCELLED,
+    DELIVERY_STATUS_FAILED,
+    DELIVERY_STATUS_PENDING,
+    DELIVERY_STATUS_SUCCEEDED,
+)
+from octohooks.v1.endpoint_pb2 import DISABLE_REASON_FAILING, DISABLE_REASON_GONE, DisableReason
+from sqlalchemy import and_, bindparam, insert, select, tuple_, update
+from sqlalchemy.engine import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from octohooks_server.rules.ids import ATTEMPT, IdFactory
+from octohooks_server.rules.outcome import FAILING_AT_FAILURE, disabled_by_failures
+from octohooks_server.store import endpoints, environments, retirement
+from octohooks_server.store.due import Outcome
+from octohooks_server.store.operational import (
+    ATTEMPT_EXHAUSTED,
+    ATTEMPT_FAILING,
+    ATTEMPT_RECOVERED,
+    ENDPOINT_DISABLED,
+    Notice,
+    notify,
+)
+from octohooks_server.store.tables import attempts, deliveries
+from octohooks_server.store.tables import endpoints as endpoint_table
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What the recording of one outcome led to."""
+
+    # False when a newer claim exists: the outcome came too late and changed nothing.
+    applied: bool
+    status: int = 0
+    # When the delivery's next attempt is due; None when none is to follow.
+    next_due_at: datetime | None = None
+    environment_id: str = ""
+    # Whether it was worth an operational message, which is due now.
+    notified: bool = False
+
+
+@dataclass(slots=True)
+class _EndpointState:
+    """An endpoint while the outcomes of a group are applied to it one after another."""
+
+    disabled: bool
+    deleted: bool
+    failing_since: datetime | None
+    was_failing_since: datetime | None
+    disabled_for: DisableReason.ValueType = DisableReason.DISABLE_REASON_UNSPECIFIED
+
+
+@dataclass(slots=True)
+class _Changes:
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+    deliveries: list[dict[str, Any]] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+
+
+async def record_outcomes(
+    conn: AsyncConnection, outcomes: Sequence[Outcome], *, now: datetime, ids: IdFactory
+) -> list[Recorded]:
+    """Records attempts, moves their deliveries on, and disables endpoints where the rules say so.
+
+    An outcome counts only while its claim is the newest one of its delivery. `now` is the time of
+    the recording; the order of the events is the order of `outcomes` within an environment.
+    """
+    current = await _current_rows(conn, outcomes)
+    states = await _endpoint_states(conn, outcomes)
+    fresh = [outcome for outcome in outcomes if _is_current(outcome, current)]
+    sequences = await _sequences(conn, fresh)
+    changes = _Changes()
+    results: dict[int, Recorded] = {}
+    for outcome in fresh:
+        row = current[_key(outcome)]
+        state = states[outcome.delivery.destination.endpoint_id]
+        results[id(outcome)] = _apply(outcome, row, state, now, ids, sequences, changes)
+    if changes.attempts:
+        await conn.execute(insert(attempts), changes.attempts)
+        await conn.execute(_UPDATE_DELIVERY, changes.deliveries)
+    await _store_endpoint_states(conn, states, now=now)
+    await notify(conn, changes.notices, now=now, ids=ids)
+    return [results.get(id(outcome), Recorded(applied=False)) for outcome in outcomes]
+
+
+def _apply(
+    outcome: Outcome,
+    row: RowMapping,
+    state: _EndpointState,
+    now: datetime,
+    ids: IdFactory,
+    sequences: dict[str, int],
+    changes: _Changes,
+) -> Recorded:
+    delivery = outcome.delivery
+    notices_before = len(changes.notices)
+    is_disabled_now = _observe(state, outcome, now)
+    status, scheduled_at = _status_after(outcome, row, state)
+    # A manual attempt that was asked for while a scheduled one was under way comes right after it.
+    still_manual = row["manual"] and not delivery.manual
+    due_at = now if still_manual else scheduled_at
+    if state.disabled or state.deleted:
+        still_manual, due_at = False, None
+    pending = status == DELIVERY_STATUS_PENDING
+    changes.deliveries.append(
+        {
+            "of_message": delivery.message_id,
+            "of_endpoint": delivery.destination.endpoint_id,
+            "to_status": status,
+            "to_reason": _cancel_reason(state) if status == DELIVERY_STATUS_CANCELLED else 0,
+            "to_attempts": delivery.attempt_count + 1,
+            "to_scheduled": delivery.scheduled_count + (0 if delivery.manual else 1),
+            "to_manual": still_manual,
+            "to_scheduled_at": scheduled_at,
+            "to_due_at": due_at,
+            "to_last": outcome.started_at,
+            "to_ended": None if pending else _ended_at(row, status, now),
+        }
+    )
+    environment_id = delivery.destination.environment_id
+    attempt = _attempt_row(outcome, ids, sequences[environment_id], status, due_at)
+    sequences[environment_id] += 1
+    changes.attempts.append(attempt)
+    changes.notices.extend(_notices(attempt, row["status"]))
+    if is_disabled_now:
+        data = {"endpoint": delivery.destination.endpoint_id, "reason": _reason(state)}
+        changes.notices.append(_notice(attempt, ENDPOINT_DISABLED, data))
+    return Recorded(True, status, due_at, environment_id, len(changes.notices) > notices_before)
+
+
+def _status_after(
+    outcome: Outcome, row: RowMapping, state: _EndpointState
+) -> tuple[int, datetime | None]:
+    """How the delivery stands after the outcome, and when its schedule goes on."""
+    if outcome.succeeded:
+        return DELIVERY_STATUS_SUCCEEDED, None
+    if row["status"] != DELIVERY_STATUS_PENDING:
+        return row["status"], None
+    if state.disabled or state.deleted:
+        return DELIVERY_STATUS_CANCELLED, None
+    if outcome.delivery.manual:
+        return DELIVERY_STATUS_PENDING, row["scheduled_at"]
+    if outcome.retry_at is None:
+        return DELIVERY_STATUS_FAILED, None
+    return DELIVERY_STATUS_PENDING, outcome.retry_at
+
+
+def _ended_at(row: RowMapping, status: int, now: datetime) -> datetime:
+    """A delivery that ends as it had ended before keeps the time of its end."""
+    return row["ended_at"] if status == row["status"] and row["ended_at"] else now
+
+
+def _notices(attempt: Mapping[str, Any], status_before: int) -> Iterator[Notice]:
+    """What the attempt is worth telling the environment's owner."""
+    data = {
+        "endpoint": attempt["endpoint_id"],
+        "message": attempt["message_id"],
+        "event_type": attempt["event_type"],
+        "attempt": attempt["id"],
+        "attempt_number": attempt["number"],
+        "response_status": attempt["response_status"],
+    }
+    if attempt["outcome"] == ATTEMPT_OUTCOME_SUCCEEDED:
+        if attempt["number"] > FAILING_AT_FAILURE and status_before != DELIVERY_STATUS_SUCCEEDED:
+            yield _notice(attempt, ATTEMPT_RECOVERED, data)
+        return
+    if attempt["number"] == FAILING_AT_FAILURE:
+        yield _notice(attempt, ATTEMPT_FAILING, data)
+    if (
+        attempt["delivery_status"] == DELIVERY_STATUS_FAILED
+        and status_before == DELIVERY_STATUS_PENDING
+    ):
+        yield _notice(attempt, ATTEMPT_EXHAUSTED, data)
+
+
+def _notice(attempt: Mapping[str, Any], event_type: str, data: Mapping[str, str | int]) -> Notice:
+    return Notice(attempt["environment_id"], attempt["application_id"], event_type, data)
+
+
+def _reason(state: _EndpointState) -> str:
+    return DisableReason.Name(state.disabled_for).removeprefix("DISABLE_REASON_").lower()
+
+
+def _observe(state: _EndpointState, outcome: Outcome, now: datetime) -> bool:
+    """Applies the outcome to its endpoint; answers whether that disabled it."""
+    if outcome.succeeded:
+        state.failing_since = None
+        return False
+    if state.failing_since is None:
+        state.failing_since = now
+    if state.disabled or state.deleted:
+        return False
+    if outcome.endpoint_gone:
+        state.disabled_for = DISABLE_REASON_GONE
+    elif disabled_by_failures(state.failing_since, now=now):
+        state.disabled_for = DISABLE_REASON_FAILING
+    state.disabled = state.disabled_for != DisableReason.DISABLE_REASON_UNSPECIFIED
+    return state.disabled
+
+
+def _cancel_reason(state: _EndpointState) -> int:
+    if state.deleted:
+        return CANCEL_REASON_ENDPOINT_DELETED
+    return CANCEL_REASON_ENDPOINT_DISABLED
+
+
+def _attempt_row(
+    outcome: Outcome, ids: IdFactory, sequence: int, status: int, due_at: datetime | None
+) -> dict[str, Any]:
+    delivery = outcome.delivery
+    destination = delivery.destination
+    return {
+        "id": ids.new(ATTEMPT),
+        "environment_id": destination.environment_id,
+        "sequence": sequence,
+        "application_id": destination.application_id,
+        "endpoint_id": destination.endpoint_id,
+        "message_id": delivery.message_id,
+        "event_type": delivery.event_type,
+        "number": delivery.attempt_count + 1,
+        "trigger": ATTEMPT_TRIGGER_MANUAL if delivery.manual else ATTEMPT_TRIGGER_SCHEDULED,
+        "url": destination.url,
+        "started_at": outcome.started_at,
+        "duration": outcome.duration,
+        "outcome": ATTEMPT_OUTCOME_SUCCEEDED if outcome.succeeded else ATTEMPT_OUTCOME_FAILED,
+        "response_status": outcome.response_status,
+        "error_kind": outcome.error_kind,
+        "error_detail": outcome.error_detail,
+        "response_body_truncated": outcome.response_body_truncated,
+        "delivery_status": status,
+        "next_attempt_at": due_at,
+        "response_headers": [list(pair) for pair in outcome.response_headers],
+        "response_body": outcome.response_body or None,
+    }
+
+
+def _key(outcome: Outcome) -> tuple[str, str]:
+    return outcome.delivery.message_id, outcome.delivery.destination.endpoint_id
+
+
+def _is_current(outcome: Outcome, rows: Mapping[tuple[str, str], RowMapping]) -> bool:
+    row = rows.get(_key(outcome))
+    return row is not None and row["claim"] == outcome.delivery.claim and row["leased"]
+
+
+async def _current_rows(
+    conn: AsyncConnection, outcomes: Sequence[Outcome]
+) -> dict[tuple[str, str], RowMapping]:
+    rows = await conn.execute(
+        select(
+            deliveries.c.message_id,
+            deliveries.c.endpoint_id,
+            deliveries.c.claim,
+            deliveries.c.leased,
+            deliveries.c.status,
+            deliveries.c.manual,
+            deliveries.c.scheduled_at,
+            deliveries.c.ended_at,
+        )
+        .where(
+            tuple_(deliveries.c.message_id, deliveries.c.endpoint_id).in_(
+                [_key(outcome) for outcome in outcomes]
+            )
+        )
+        .with_for_update()
+    )
+    return {(row["message_id"], row["endpoint_id"]): row for row in rows.mappings()}
+
+
+async def _endpoint_states(
+    conn: AsyncConnection, outcomes: Sequence[Outcome]
+) -> dict[str, _EndpointState]:
+    rows = await conn.execute(
+        select(
+            endpoint_table.c.id,
+            endpoint_table.c.disabled,
+            endpoint_table.c.deleted_at,
+            endpoint_table.c.failing_since,
+        ).where(endpoint_table.c.id.in_({one.delivery.destination.endpoint_id for one in outcomes}))
+    )
+    return {
+        row.id: _EndpointState(
+            row.disabled, row.deleted_at is not None, row.failing_since, row.failing_since
+        )
+        for row in rows
+    }
+
+
+async def _store_endpoint_states(
+    conn: AsyncConnection, states: Mapping[str, _EndpointState], *, now: datetime
+) -> None:
+    recovered = []
+    for id, state in states.items():
+        if state.failing_since is None and state.was_failing_since is not None:
+            recovered.append(id)
+        elif state.failing_since != state.was_failing_since:
+            await endpoints.set_failing_since(conn, ids=[id], since=state.failing_since)
+        if state.disabled_for:
+            await endpoints.disable(conn, id=id, reason=state.disabled_for, now=now)
+            await retirement.retire(
+                conn, endpoint_id=id, reason=CANCEL_REASON_ENDPOINT_DISABLED, now=now
+            )
+    if recovered:
+        await endpoints.set_failing_since(conn, ids=recovered, since=None)
+
+
+async def _sequences(conn: AsyncConnection, outcomes: Sequence[Outcome]) -> dict[str, int]:
+    """The first event number for each environment; environments are taken in one order by all."""
+    counts: dict[str, int] = {}
+    for outcome in outcomes:
+        environment_id = outcome.delivery.destination.environment_id
+        counts[environment_id] = counts.get(environment_id, 0) + 1
+    return {
+        id: await environments.take_sequences(conn, environment_id=id, count=counts[id])
+        for id in sorted(counts)
+    }
+
+
+_UPDATE_DELIVERY = (
+    update(deliveries)
+    .where(
+        and_(
+            deliveries.c.message_id == bindparam("of_message"),
+            deliveries.c.endpoint_id == bindparam("of_endpoint"),
+        )
+    )
+    .values(
+        status=bindparam("to_status"),
+        cancel_reason=bindparam("to_reason"),
+        attempt_count=bindparam("to_attempts"),
+        scheduled_count=bindparam("to_scheduled"),
+        manual=bindparam("to_manual"),
+        scheduled_at=bindparam("to_scheduled_at"),
+        due_at=bindparam("to_due_at"),
+        leased=False,
+        last_attempt_at=bindparam("to_last"),
+        ended_at=bindparam("to_ended"),
+    )
+)
