@@ -1,0 +1,1 @@
+"""Deliveries on their way: what is due is claimed, sent, and its outcome recorded."""

@@ -1,0 +1,324 @@
+"""The delivery loop: claims what is due, attempts it within bounds, records what came of it."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import structlog
+
+from octohooks_server.delivery.exchange import Exchange
+from octohooks_server.delivery.judge import outcome_of
+from octohooks_server.delivery.keys import live_keys
+from octohooks_server.errors import OctohooksError
+from octohooks_server.rules.signing import SigningKey
+from octohooks_server.store import deliveries
+from octohooks_server.store.database import Database
+from octohooks_server.store.due import DueDelivery, Outcome
+from octohooks_server.store.feed import Feed
+from octohooks_server.store.group_commit import GroupCommit
+from octohooks_server.store.outcomes import Recorded
+
+log = structlog.get_logger()
+
+_CLAIM_AT_ONCE = 200
+# Between two looks at the database, so that a backlog is taken in groups and not one by one.
+_LEAST_SECONDS_BETWEEN_LOOKS = 0.02
+# What others left behind, or fell due by a clock that was set, is found after this at the latest.
+_MOST_SECONDS_BETWEEN_LOOKS = 1.0
+_SECONDS_AFTER_A_FAILURE = 1.0
+# For each attempt that may be under way at an endpoint, how many more may wait for it in memory.
+_WAITING_PER_PLACE = 1
+
+
+class Sends(Protocol):
+    """What makes one attempt; `delivery.sender.Sender` is the real one."""
+
+    async def send(
+        self,
+        *,
+        url: str,
+        headers: Mapping[str, str],
+        message_id: str,
+        body: bytes,
+        keys: Sequence[SigningKey],
+    ) -> Exchange:
+        """Makes one attempt; whatever the receiver does is a value."""
+        ...
+
+
+@dataclass(slots=True)
+class _Lane:
+    """What this server has claimed of one endpoint's deliveries."""
+
+    waiting: deque[DueDelivery] = field(default_factory=deque)
+    under_way: int = 0
+    # Whether it stands in the row of lanes that can start an attempt.
+    in_row: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much the loop does at once."""
+
+    lease: timedelta
+    request_timeout: timedelta
+    max_in_flight: int
+    max_in_flight_per_endpoint: int
+
+
+class DeliveryLoop:
+    """Attempts due deliveries until it is drained.
+
+    Concurrency is bounded in total and for each endpoint, and so is what waits in memory; the rest
+    waits in the database, so one endpoint takes no other's place. Lanes take turns.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        outcomes: GroupCommit[Outcome, Recorded],
+        sender: Sends,
+        feed: Feed,
+        bounds: Bounds,
+        clock: Callable[[], datetime],
+        random: Callable[[], float],
+    ) -> None:
+        """`clock` decides what is due; `random` in [0, 1) places retries in their jitter."""
+        self._database = database
+        self._outcomes = outcomes
+        self._sender = sender
+        self._feed = feed
+        self._bounds = bounds
+        self._clock = clock
+        self._random = random
+        self._lanes: dict[str, _Lane] = {}
+        self._row: deque[str] = deque()
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._claimed = 0
+        self._has_backlog = False
+        self._draining = False
+        self._wake = asyncio.Event()
+        self._returning: list[DueDelivery] = []
+        self._last_look = asyncio.get_running_loop().time()
+
+    def has_room_for(self, endpoint_id: str) -> bool:
+        """Whether one more delivery to the endpoint can be claimed for this server."""
+        return self._room(endpoint_id) > 0
+
+    def hand_over(self, claimed: Collection[DueDelivery]) -> None:
+        """Takes deliveries that were claimed for this server."""
+        if self._draining:
+            self._returning.extend(claimed)
+            return
+        for delivery in claimed:
+            endpoint_id = delivery.destination.endpoint_id
+            lane = self._lanes.get(endpoint_id)
+            if lane is None:
+                lane = self._lanes[endpoint_id] = _Lane()
+            lane.waiting.append(delivery)
+            self._claimed += 1
+            self._line_up(endpoint_id, lane)
+        self._start_attempts()
+
+    def recall(self, endpoint_ids: Collection[str]) -> None:
+        """Gives back what waits for these endpoints, to be claimed anew as they are now."""
+        for id in endpoint_ids:
+            lane = self._lanes.get(id)
+            if lane is not None and lane.waiting:
+                self._claimed -= len(lane.waiting)
+                self._returning.extend(lane.waiting)
+                lane.waiting.clear()
+                self._has_backlog = True
+                self._wake.set()
+        # A lane that is empty now leaves when its turn comes.
+
+    def look(self) -> None:
+        """Says that a delivery was made due."""
+        self._wake.set()
+
+    def seconds_since_progress(self) -> float:
+        """How long ago the loop last looked for due deliveries; a healthy one does every second."""
+        return asyncio.get_running_loop().time() - self._last_look
+
+    async def run(self) -> None:
+        """Claims and attempts until `stop_claiming` is called."""
+        while not self._draining:
+            # Cleared before the look, so that what is signalled during it leads to another.
+            self._wake.clear()
+            try:
+                next_due_at = await self._look()
+            except Exception as error:
+                expected = isinstance(error, OctohooksError)
+                log.error("claiming_failed", exc_info=None if expected else error)
+                await self._wait(_SECONDS_AFTER_A_FAILURE)
+                continue
+            await asyncio.sleep(_LEAST_SECONDS_BETWEEN_LOOKS)
+            await self._wait(self._seconds_until(next_due_at))
+
+    def stop_claiming(self) -> None:
+        """Takes on nothing more; what is under way goes on."""
+        self._draining = True
+        self._wake.set()
+
+    async def drain(self, grace: timedelta) -> None:
+        """After `stop_claiming`: finishes and records what is under way, gives back the rest.
+
+        What is not finished within `grace` is cut off; it falls due again when its claim ends.
+        """
+        self.recall(list(self._lanes))
+        with suppress(OctohooksError):
+            await self._give_back()
+        if self._under_way:
+            _, cut_off = await asyncio.wait(set(self._under_way), timeout=grace.total_seconds())
+            for task in cut_off:
+                task.cancel()
+            if cut_off:
+                log.warning("attempts_cut_off", count=len(cut_off))
+                await asyncio.wait(cut_off)
+
+    async def _look(self) -> datetime | None:
+        """Claims what there is room for; answers when the next delivery falls due."""
+        await self._give_back()
+        now = self._clock()
+        limit = min(_CLAIM_AT_ONCE, self._total_room())
+        claimed: Collection[DueDelivery] = ()
+        async with self._database.read() as conn:
+            next_due_at = await deliveries.next_due_at(conn)
+        if limit > 0 and next_due_at is not None and next_due_at <= now:
+            async with self._database.write() as conn:
+                result = await deliveries.claim_due(
+                    conn, now=now, limit=limit, lease=self._bounds.lease, room=self._room
+                )
+                next_due_at = await deliveries.next_due_at(conn)
+            claimed = result.deliveries
+            self._has_backlog = result.has_more
+            self._feed.announce(result.changed_environments)
+        else:
+            self._has_backlog = next_due_at is not None and next_due_at <= now
+        self._last_look = asyncio.get_running_loop().time()
+        self.hand_over(claimed)
+        return next_due_at
+
+    async def _give_back(self) -> None:
+        if not self._returning:
+            return
+        returning, self._returning = self._returning, []
+        try:
+            async with self._database.write() as conn:
+                await deliveries.give_back(conn, returning, due_at=self._clock())
+        except OctohooksError:
+            self._returning.extend(returning)
+            raise
+
+    def _seconds_until(self, due_at: datetime | None) -> float:
+        if due_at is None or self._has_backlog:
+            # A backlog is gone on with as places become free.
+            return _MOST_SECONDS_BETWEEN_LOOKS
+        seconds = (due_at - self._clock()).total_seconds()
+        return min(max(seconds, 0.0), _MOST_SECONDS_BETWEEN_LOOKS)
+
+    async def _wait(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+
+    def _room(self, endpoint_id: str) -> int:
+        if self._draining:
+            return 0
+        most = self._bounds.max_in_flight_per_endpoint * (1 + _WAITING_PER_PLACE)
+        lane = self._lanes.get(endpoint_id)
+        taken = 0 if lane is None else lane.under_way + len(lane.waiting)
+        return min(most - taken, self._total_room())
+
+    def _total_room(self) -> int:
+        return self._bounds.max_in_flight * (1 + _WAITING_PER_PLACE) - self._claimed
+
+    def _line_up(self, endpoint_id: str, lane: _Lane) -> None:
+        """Puts a lane that can start an attempt behind the others."""
+        can_start = lane.waiting and lane.under_way < self._bounds.max_in_flight_per_endpoint
+        if can_start and not lane.in_row:
+            lane.in_row = True
+            self._row.append(endpoint_id)
+
+    def _settle(self, endpoint_id: str, lane: _Lane) -> None:
+        """Lines a lane up again, or forgets it when nothing is left in it."""
+        self._line_up(endpoint_id, lane)
+        if not lane.under_way and not lane.waiting and not lane.in_row:
+            del self._lanes[endpoint_id]
+
+    def _start_attempts(self) -> None:
+        while self._row and len(self._under_way) < self._bounds.max_in_flight:
+            endpoint_id = self._row.popleft()
+            lane = self._lanes[endpoint_id]
+            lane.in_row = False
+            if lane.waiting:
+                lane.under_way += 1
+                task = asyncio.create_task(self._attempt(lane.waiting.popleft()))
+                self._under_way.add(task)
+                task.add_done_callback(self._ended(endpoint_id, lane))
+            self._settle(endpoint_id, lane)
+
+    def _ended(self, endpoint_id: str, lane: _Lane) -> Callable[[asyncio.Task[None]], None]:
+        def ended(task: asyncio.Task[None]) -> None:
+            self._under_way.discard(task)
+            self._claimed -= 1
+            lane.under_way -= 1
+            self._settle(endpoint_id, lane)
+            self._start_attempts()
+            if self._has_backlog:
+                self._wake.set()
+
+        return ended
+
+    async def _attempt(self, delivery: DueDelivery) -> None:
+        """Makes one attempt and records it, however long the database is away."""
+        if self._clock() + self._bounds.request_timeout >= delivery.lease_ends_at:
+            # It waited too long here and the claim could end during the attempt; it falls due anew.
+            return
+        destination = delivery.destination
+        try:
+            exchange = await self._sender.send(
+                url=destination.url,
+                headers=destination.headers,
+                message_id=delivery.message_id,
+                body=delivery.payload,
+                keys=live_keys(destination.secrets, now=self._clock()),
+            )
+            outcome = outcome_of(delivery, exchange, now=self._clock(), random=self._random())
+            recorded = await self._record(outcome)
+        except Exception as error:
+            # A defect of ours: the delivery falls due again when its claim ends.
+            log.error("attempt_failed_unexpectedly", message=delivery.message_id, exc_info=error)
+            return
+        _log_attempt(outcome, recorded)
+        if recorded.next_due_at is not None:
+            self._wake.set()
+
+    async def _record(self, outcome: Outcome) -> Recorded:
+        while True:
+            try:
+                return await self._outcomes.submit(outcome)
+            except OctohooksError:
+                # The database is away; the outcome is kept until it is back, or the process ends.
+                await asyncio.sleep(_SECONDS_AFTER_A_FAILURE)
+
+
+def _log_attempt(outcome: Outcome, recorded: Recorded) -> None:
+    write = log.debug if outcome.succeeded else log.info
+    write(
+        "attempt",
+        message=outcome.delivery.message_id,
+        endpoint=outcome.delivery.destination.endpoint_id,
+        number=outcome.delivery.attempt_count + 1,
+        succeeded=outcome.succeeded,
+        status=outcome.response_status,
+        error=outcome.error_detail,
+        seconds=outcome.duration.total_seconds(),
+        recorded=recorded.applied,
+        next_due_at=recorded.next_due_at and recorded.next_due_at.isoformat(),
+    )
