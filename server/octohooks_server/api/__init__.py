@@ -1,0 +1,1 @@
+"""The gRPC API: one servicer per resource, and what all calls pass through."""

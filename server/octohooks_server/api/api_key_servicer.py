@@ -1,0 +1,187 @@
+"""ApiKeyService."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from octohooks.v1.api_key_pb2 import ApiKey
+from octohooks.v1.api_key_service_pb2 import (
+    CreateApiKeyRequest,
+    CreateApiKeyResponse,
+    ListApiKeysRequest,
+    ListApiKeysResponse,
+    RevokeApiKeyRequest,
+    RevokeApiKeyResponse,
+    RotateApiKeyRequest,
+    RotateApiKeyResponse,
+)
+from octohooks.v1.api_key_service_pb2_grpc import ApiKeyServiceServicer
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from octohooks_server.api.authentication import (
+    API_KEY_PREFIX,
+    Authenticator,
+    display_prefix,
+    hash_key,
+    new_key,
+)
+from octohooks_server.api.caller import Caller, current_caller
+from octohooks_server.api.checks import Checks
+from octohooks_server.api.dependencies import Dependencies
+from octohooks_server.api.gate import Context
+from octohooks_server.api.idempotency import once
+from octohooks_server.errors import NotFound
+from octohooks_server.rules.ids import API_KEY
+from octohooks_server.store import api_keys, environments
+
+_OUTPUT_ONLY = ("id", "environment", "display_prefix", "last_used_time", "create_time")
+_NO_OVERLAP = timedelta(0)
+_MAX_OVERLAP = timedelta(days=7)
+
+R = TypeVar("R", CreateApiKeyResponse, RotateApiKeyResponse)
+
+
+class ApiKeyServicer(ApiKeyServiceServicer):
+    """Manages the API keys of an environment: the caller's, or for the operator any."""
+
+    def __init__(self, dependencies: Dependencies, authenticator: Authenticator) -> None:
+        self._database = dependencies.database
+        self._tokens = dependencies.tokens
+        self._ids = dependencies.ids
+        self._clock = dependencies.clock
+        self._random_bytes = dependencies.random_bytes
+        self._authenticator = authenticator
+
+    async def CreateApiKey(
+        self, request: CreateApiKeyRequest, context: Context
+    ) -> CreateApiKeyResponse:
+        caller = current_caller()
+        now = self._clock()
+        checks = Checks()
+        _check_environment_reference(checks, caller, request.environment)
+        checks.output_only("api_key", request.api_key, _OUTPUT_ONLY)
+        checks.text("api_key.name", request.api_key.name, most=256)
+        expires_at = checks.time("api_key.expire_time", request.api_key, "expire_time")
+        if expires_at is not None and expires_at <= now:
+            checks.problem("api_key.expire_time", "The time must lie in the future.")
+        checks.done()
+
+        async with self._database.write() as conn:
+            environment_id = await _environment_of(conn, caller, request.environment)
+
+            async def make() -> CreateApiKeyResponse:
+                return await self._make(
+                    conn,
+                    CreateApiKeyResponse,
+                    environment_id=environment_id,
+                    name=request.api_key.name,
+                    expires_at=expires_at,
+                    now=now,
+                )
+
+            return await once(conn, caller, request, make, CreateApiKeyResponse, now=now)
+
+    async def ListApiKeys(
+        self, request: ListApiKeysRequest, context: Context
+    ) -> ListApiKeysResponse:
+        caller = current_caller()
+        checks = Checks()
+        _check_environment_reference(checks, caller, request.environment)
+        limit = checks.page_size(request.page_size)
+        checks.done()
+        async with self._database.read() as conn:
+            environment_id = await _environment_of(conn, caller, request.environment)
+            before = self._tokens.open(str, request, environment_id)
+            page = await api_keys.list_page(
+                conn, environment_id=environment_id, before=before, limit=limit
+            )
+        return ListApiKeysResponse(
+            api_keys=page.items,
+            next_page_token=self._tokens.seal(page.next_after, request, environment_id),
+        )
+
+    async def RotateApiKey(
+        self, request: RotateApiKeyRequest, context: Context
+    ) -> RotateApiKeyResponse:
+        caller = current_caller()
+        checks = Checks()
+        checks.reference("api_key", request.api_key)
+        overlap = checks.duration(
+            "overlap",
+            request.overlap,
+            least=_NO_OVERLAP,
+            most=_MAX_OVERLAP,
+            range_text="0 to 7 days",
+        )
+        checks.done()
+        assert overlap is not None
+        now = self._clock()
+
+        async with self._database.write() as conn:
+
+            async def make() -> RotateApiKeyResponse:
+                old = await api_keys.get(
+                    conn, id=request.api_key, environment_id=caller.environment_id
+                )
+                response = await self._make(
+                    conn,
+                    RotateApiKeyResponse,
+                    environment_id=old.environment,
+                    name=old.name,
+                    expires_at=None,
+                    now=now,
+                )
+                await api_keys.set_expiry(conn, id=old.id, expires_at=now + overlap)
+                return response
+
+            response = await once(conn, caller, request, make, RotateApiKeyResponse, now=now)
+        self._authenticator.forget()
+        return response
+
+    async def RevokeApiKey(
+        self, request: RevokeApiKeyRequest, context: Context
+    ) -> RevokeApiKeyResponse:
+        caller = current_caller()
+        checks = Checks()
+        checks.reference("api_key", request.api_key)
+        checks.done()
+        async with self._database.write() as conn:
+            await api_keys.remove(conn, id=request.api_key, environment_id=caller.environment_id)
+        self._authenticator.forget()
+        return RevokeApiKeyResponse()
+
+    async def _make(
+        self,
+        conn: AsyncConnection,
+        answer: Callable[..., R],
+        *,
+        environment_id: str,
+        name: str,
+        expires_at: datetime | None,
+        now: datetime,
+    ) -> R:
+        """Makes a key and the one answer that shows it."""
+        key = new_key(API_KEY_PREFIX, self._random_bytes)
+        made: ApiKey = await api_keys.create(
+            conn,
+            id=self._ids.new(API_KEY),
+            environment_id=environment_id,
+            name=name,
+            key_hash=hash_key(key),
+            display_prefix=display_prefix(key),
+            expires_at=expires_at,
+            now=now,
+        )
+        return answer(api_key=made, key=key)
+
+
+def _check_environment_reference(checks: Checks, caller: Caller, reference: str) -> None:
+    checks.reference("environment", reference, required=caller.is_operator)
+
+
+async def _environment_of(conn: AsyncConnection, caller: Caller, reference: str) -> str:
+    """The ID of the environment that the call is about; NotFound unless the caller may know it."""
+    id = reference or caller.environment_id or ""
+    if caller.environment_id not in (None, id):
+        raise NotFound("environment", id)
+    return (await environments.get(conn, id)).id

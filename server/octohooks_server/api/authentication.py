@@ -1,0 +1,116 @@
+"""API keys: how they are made, hashed and recognised."""
+
+import hashlib
+import hmac
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from octohooks_server.api.caller import Caller
+from octohooks_server.errors import InvalidArgument, Unauthenticated
+from octohooks_server.store import api_keys
+from octohooks_server.store.api_keys import KnownKey
+from octohooks_server.store.database import Database
+
+API_KEY_PREFIX = "octo_"
+OPERATOR_KEY_PREFIX = "octo_operator_"
+_KEY_BYTES = 32
+_DISPLAYED_CHARACTERS = len(API_KEY_PREFIX) + 6
+_MAX_IDEMPOTENCY_KEY = 256
+_MOST_REMEMBERED = 10_000
+# How exact the last-used time of a key is; finer would cost a write for every call.
+_LAST_USED_STEP = timedelta(minutes=1)
+
+
+def new_key(prefix: str, random_bytes: Callable[[int], bytes]) -> str:
+    """A new key: the prefix and 256 random bits."""
+    return prefix + urlsafe_b64encode(random_bytes(_KEY_BYTES)).rstrip(b"=").decode()
+
+
+def hash_key(key: str) -> bytes:
+    """What is kept of a key. It holds 256 random bits, so a plain hash cannot be searched."""
+    return hashlib.sha256(key.encode()).digest()
+
+
+def display_prefix(key: str) -> str:
+    """The part of a key that may be shown, to recognise it by."""
+    return key[:_DISPLAYED_CHARACTERS]
+
+
+class Authenticator:
+    """Tells who a call comes from.
+
+    Keys are remembered, so that a call costs no read; whoever changes keys calls `forget`.
+    """
+
+    def __init__(
+        self, database: Database, *, operator_key: str, clock: Callable[[], datetime]
+    ) -> None:
+        self._database = database
+        self._operator_hash = hash_key(operator_key)
+        self._clock = clock
+        self._known: dict[bytes, KnownKey] = {}
+        self._used_at: dict[str, datetime] = {}
+
+    async def identify(self, metadata: dict[str, str]) -> Caller:
+        """The caller of a call with this metadata, or Unauthenticated, the same for every cause."""
+        key_hash = hash_key(_bearer_token(metadata.get("authorization", "")))
+        idempotency_key = _idempotency_key(metadata)
+        if hmac.compare_digest(key_hash, self._operator_hash):
+            return Caller(None, None, idempotency_key)
+        known = self._known.get(key_hash)
+        if known is None:
+            async with self._database.read() as conn:
+                known = await api_keys.find_by_hash(conn, key_hash)
+            if known is None:
+                raise Unauthenticated
+            if len(self._known) >= _MOST_REMEMBERED:
+                self._known.clear()
+            self._known[key_hash] = known
+        now = self._clock()
+        if known.expires_at is not None and known.expires_at <= now:
+            raise Unauthenticated
+        self._note_use(known, now)
+        return Caller(known.environment_id, known.id, idempotency_key)
+
+    async def is_live(self, caller: Caller) -> bool:
+        """Whether the key that opened a call long ago still works, by what is stored now."""
+        if caller.api_key_id is None or caller.environment_id is None:
+            return True
+        async with self._database.read() as conn:
+            return await api_keys.is_live(
+                conn,
+                id=caller.api_key_id,
+                environment_id=caller.environment_id,
+                now=self._clock(),
+            )
+
+    def forget(self) -> None:
+        """Reads keys anew, since one was revoked or changed."""
+        self._known.clear()
+
+    def take_uses(self) -> dict[str, datetime]:
+        """When keys were used since the last call of this, to be stored."""
+        uses, self._used_at = self._used_at, {}
+        return uses
+
+    def _note_use(self, known: KnownKey, now: datetime) -> None:
+        last = self._used_at.get(known.id)
+        if last is None or now - last >= _LAST_USED_STEP:
+            self._used_at[known.id] = now
+
+
+def _bearer_token(authorization: str) -> str:
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthenticated
+    return token.strip()
+
+
+def _idempotency_key(metadata: dict[str, str]) -> str | None:
+    key = metadata.get("idempotency-key")
+    if key is not None and not 1 <= len(key) <= _MAX_IDEMPOTENCY_KEY:
+        raise InvalidArgument.of(
+            "idempotency-key", f"An idempotency key has 1 to {_MAX_IDEMPOTENCY_KEY} characters."
+        )
+    return key

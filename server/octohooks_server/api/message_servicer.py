@@ -1,0 +1,225 @@
+"""MessageService."""
+
+from collections.abc import AsyncIterator
+
+from octohooks.v1.message_service_pb2 import (
+    BatchCreateMessagesRequest,
+    BatchCreateMessagesResponse,
+    CreateMessageRequest,
+    CreateMessageResponse,
+    CreateMessageResult,
+    DeleteMessagePayloadRequest,
+    DeleteMessagePayloadResponse,
+    ExplainMessageRequest,
+    ExplainMessageResponse,
+    GetMessageRequest,
+    GetMessageResponse,
+    ListMessagesRequest,
+    ListMessagesResponse,
+    PublishMessagesRequest,
+    PublishMessagesResponse,
+)
+from octohooks.v1.message_service_pb2_grpc import MessageServiceServicer
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from octohooks_server.api.acceptance import Acceptance, AcceptDrafts
+from octohooks_server.api.caller import current_caller, environment_of_caller
+from octohooks_server.api.checks import Checks
+from octohooks_server.api.dependencies import Dependencies
+from octohooks_server.api.event_type_rules import EventTypeRules
+from octohooks_server.api.gate import Context
+from octohooks_server.api.idempotency import once
+from octohooks_server.api.message_drafts import MessageDrafts
+from octohooks_server.api.message_filters import message_filter
+from octohooks_server.api.publishing import publish
+from octohooks_server.api.status import failure_of
+from octohooks_server.errors import OctohooksError
+from octohooks_server.store import applications, explanations, messages, payloads
+from octohooks_server.store.acceptance import Accepted, Draft
+
+_MAX_BATCH = 100
+_MAX_IDEMPOTENCY_KEY = 256
+
+
+class MessageServicer(MessageServiceServicer):
+    """Accepts and shows the messages of the caller's environment."""
+
+    def __init__(
+        self,
+        dependencies: Dependencies,
+        acceptance: Acceptance,
+        event_type_rules: EventTypeRules,
+    ) -> None:
+        self._database = dependencies.database
+        self._tokens = dependencies.tokens
+        self._clock = dependencies.clock
+        self._feed = dependencies.feed
+        self._recall = dependencies.recall
+        self._stopping = dependencies.stopping
+        self._acceptance = acceptance
+        self._drafts = MessageDrafts(dependencies.ids, event_type_rules)
+
+    async def CreateMessage(
+        self, request: CreateMessageRequest, context: Context
+    ) -> CreateMessageResponse:
+        environment_of_caller()
+        draft = await self._drafts.draft(request, idempotency_key=current_caller().idempotency_key)
+        accepted = await self._acceptance.accept_one(draft)
+        return CreateMessageResponse(message=accepted.message)
+
+    async def BatchCreateMessages(
+        self, request: BatchCreateMessagesRequest, context: Context
+    ) -> BatchCreateMessagesResponse:
+        environment_of_caller()
+        checks = Checks()
+        if not 1 <= len(request.requests) <= _MAX_BATCH:
+            checks.problem(
+                "requests",
+                f"A batch holds 1 to {_MAX_BATCH} messages, not {len(request.requests)}.",
+            )
+        checks.done()
+
+        async def store(conn: AsyncConnection, accept: AcceptDrafts) -> BatchCreateMessagesResponse:
+            async def make() -> BatchCreateMessagesResponse:
+                return await self._accept_each(conn, accept, request)
+
+            return await once(
+                conn,
+                current_caller(),
+                request,
+                make,
+                BatchCreateMessagesResponse,
+                now=self._clock(),
+            )
+
+        return await self._acceptance.in_transaction(self._database, store)
+
+    async def PublishMessages(
+        self, request_iterator: AsyncIterator[PublishMessagesRequest], context: Context
+    ) -> AsyncIterator[PublishMessagesResponse]:
+        environment_of_caller()
+        async for response in publish(request_iterator, self._publish_one, self._stopping):
+            yield response
+
+    async def GetMessage(self, request: GetMessageRequest, context: Context) -> GetMessageResponse:
+        environment_id = environment_of_caller()
+        _check_references(request.application, request.message)
+        async with self._database.read() as conn:
+            application_id = await applications.get_id(
+                conn, environment_id=environment_id, reference=request.application
+            )
+            message = await messages.get(
+                conn, application_id=application_id, reference=request.message, with_payload=True
+            )
+        return GetMessageResponse(message=message)
+
+    async def ListMessages(
+        self, request: ListMessagesRequest, context: Context
+    ) -> ListMessagesResponse:
+        environment_id = environment_of_caller()
+        checks = Checks()
+        checks.reference("application", request.application)
+        limit = checks.page_size(request.page_size)
+        matching = message_filter(checks, request)
+        checks.done()
+        before = self._tokens.open(str, request, environment_id)
+        async with self._database.read() as conn:
+            application_id = await applications.get_id(
+                conn, environment_id=environment_id, reference=request.application
+            )
+            page = await messages.list_page(
+                conn, application_id=application_id, matching=matching, before=before, limit=limit
+            )
+        return ListMessagesResponse(
+            messages=page.items,
+            next_page_token=self._tokens.seal(page.next_after, request, environment_id),
+        )
+
+    async def DeleteMessagePayload(
+        self, request: DeleteMessagePayloadRequest, context: Context
+    ) -> DeleteMessagePayloadResponse:
+        environment_id = environment_of_caller()
+        _check_references(request.application, request.message)
+        async with self._database.write() as conn:
+            application_id = await applications.get_id(
+                conn, environment_id=environment_id, reference=request.application
+            )
+            message = await messages.get(
+                conn, application_id=application_id, reference=request.message
+            )
+            endpoint_ids = await payloads.delete_on_request(
+                conn, message_id=message.id, now=self._clock()
+            )
+            message = await messages.get(conn, application_id=application_id, reference=message.id)
+        # What waits in memory still holds the payload.
+        self._recall(endpoint_ids)
+        self._feed.announce([environment_id])
+        return DeleteMessagePayloadResponse(message=message)
+
+    async def ExplainMessage(
+        self, request: ExplainMessageRequest, context: Context
+    ) -> ExplainMessageResponse:
+        environment_id = environment_of_caller()
+        checks = Checks()
+        checks.reference("application", request.application)
+        checks.reference("message", request.message)
+        limit = checks.page_size(request.page_size)
+        checks.done()
+        after = self._tokens.open(str, request, environment_id)
+        async with self._database.read() as conn:
+            application_id = await applications.get_id(
+                conn, environment_id=environment_id, reference=request.application
+            )
+            page = await explanations.list_page(
+                conn,
+                application_id=application_id,
+                message=request.message,
+                after=after,
+                limit=limit,
+            )
+        return ExplainMessageResponse(
+            explanations=page.items,
+            next_page_token=self._tokens.seal(page.next_after, request, environment_id),
+        )
+
+    async def _publish_one(self, request: PublishMessagesRequest) -> CreateMessageResult:
+        try:
+            checks = Checks()
+            checks.text("idempotency_key", request.idempotency_key, most=_MAX_IDEMPOTENCY_KEY)
+            checks.done()
+            draft = await self._drafts.draft(
+                request.message, idempotency_key=request.idempotency_key or None
+            )
+            return _result(await self._acceptance.accept_one(draft))
+        except OctohooksError as error:
+            return CreateMessageResult(failure=failure_of(error))
+
+    async def _accept_each(
+        self, conn: AsyncConnection, accept: AcceptDrafts, request: BatchCreateMessagesRequest
+    ) -> BatchCreateMessagesResponse:
+        """Accepts those that can be, together; the results are in the order of the requests."""
+        results: list[CreateMessageResult | None] = []
+        drafts: list[Draft] = []
+        for one in request.requests:
+            try:
+                drafts.append(await self._drafts.draft(one, idempotency_key=None))
+                results.append(None)
+            except OctohooksError as error:
+                results.append(CreateMessageResult(failure=failure_of(error)))
+        accepted = iter(await accept(conn, drafts) if drafts else [])
+        return BatchCreateMessagesResponse(
+            results=[result or _result(next(accepted)) for result in results]
+        )
+
+
+def _result(accepted: Accepted | OctohooksError) -> CreateMessageResult:
+    if isinstance(accepted, OctohooksError):
+        return CreateMessageResult(failure=failure_of(accepted))
+    return CreateMessageResult(message=accepted.message)
+
+
+def _check_references(application: str, message: str) -> None:
+    checks = Checks()
+    checks.reference("application", application)
+    checks.reference("message", message)
+    checks.done()

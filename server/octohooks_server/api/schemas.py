@@ -1,0 +1,187 @@
+"""JSON Schemas of event types: whether one is good, and whether a payload satisfies it.
+
+Drafts 2020-12 and 7 are known. Nothing is ever fetched: a schema that refers to another document is
+refused before it is compiled, and the compiler is told to stay offline as well. `format` documents
+and is not checked, which is what draft 2020-12 says.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jsonschema_rs
+import orjson
+
+from octohooks_server.api.payload_faults import PATTERN_OPTIONS, find_fault
+from octohooks_server.api.schema_structure import (
+    Pointer,
+    SchemaStructure,
+    is_schema,
+    pointer_text,
+)
+
+MAX_SCHEMA_BYTES = 64 * 1024
+MAX_EXAMPLE_BYTES = 64 * 1024
+MAX_EXAMPLES = 10
+
+# How many schemas one value may have to be checked against, every reference followed. Without a
+# limit, twenty short definitions that each refer to the next one twice cost a million checks.
+MAX_EXPANDED_SIZE = 20_000
+_MAX_NESTING = 200
+_DIALECTS = {
+    "https://json-schema.org/draft/2020-12/schema",
+    "http://json-schema.org/draft-07/schema",
+}
+_MOST_SHOWN = 200
+
+
+class SchemaProblem(Exception):
+    """Why a text is no schema that can be kept, as a sentence."""
+
+
+class Schema:
+    """A schema that payloads can be checked against."""
+
+    def __init__(self, text: str) -> None:
+        """SchemaProblem when the text is no good schema."""
+        root = _parsed(text)
+        _check_dialect(root)
+        self.size = _expanded_size(root)
+        """How many schemas one value may have to be checked against."""
+        self._root = root
+        self._validator = _compiled(root)
+        self._parts: jsonschema_rs.ValidatorMap | None = None
+
+    def accepts(self, payload: Any) -> bool:
+        """Whether a payload, as orjson reads it, satisfies the schema.
+
+        The time it takes grows with the payload times `size`; the interpreter runs other threads
+        meanwhile.
+        """
+        return self._validator.is_valid(payload)
+
+    def fault(self, payload: Any) -> str:
+        """Where and why a payload that is not accepted breaks the schema, as a sentence that holds
+        none of its values."""
+        if self._parts is None:
+            self._parts = jsonschema_rs.validator_map_for(
+                self._root, offline=True, validate_formats=False, pattern_options=PATTERN_OPTIONS
+            )
+        return find_fault(self._root, self._parts, payload)
+
+
+def schema_problem(text: str) -> str | None:
+    """Why an event type cannot have this schema, as a sentence; None when it can."""
+    try:
+        Schema(text)
+    except SchemaProblem as problem:
+        return str(problem)
+    return None
+
+
+def example_problems(schema: Schema | None, examples: Sequence[str]) -> list[tuple[int, str]]:
+    """What is wrong with which example: each must be JSON and satisfy the schema, if any."""
+    found = []
+    for index, example in enumerate(examples):
+        problem = _example_problem(schema, example)
+        if problem is not None:
+            found.append((index, problem))
+    return found
+
+
+def _example_problem(schema: Schema | None, example: str) -> str | None:
+    size = len(example.encode())
+    if size > MAX_EXAMPLE_BYTES:
+        return f"The example has {size:,} bytes and may have {MAX_EXAMPLE_BYTES:,}."
+    try:
+        value = orjson.loads(example)
+    except orjson.JSONDecodeError as error:
+        return f"The example is not valid JSON (line {error.lineno}, column {error.colno})."
+    if schema is not None and not schema.accepts(value):
+        return f"The example breaks the schema: {schema.fault(value)}"
+    return None
+
+
+def _parsed(text: str) -> Any:
+    size = len(text.encode())
+    if size > MAX_SCHEMA_BYTES:
+        raise SchemaProblem(f"The schema has {size:,} bytes and may have {MAX_SCHEMA_BYTES:,}.")
+    try:
+        root = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise SchemaProblem(
+            f"The schema is not valid JSON (line {error.lineno}, column {error.colno})."
+        ) from None
+    if not is_schema(root):
+        raise SchemaProblem("A schema is a JSON object, true or false.")
+    if _nesting(root) > _MAX_NESTING:
+        raise SchemaProblem(f"The schema nests deeper than {_MAX_NESTING} levels.")
+    return root
+
+
+def _check_dialect(root: Any) -> None:
+    if isinstance(root, dict) and "$schema" in root:
+        dialect = root["$schema"]
+        if not isinstance(dialect, str) or dialect.removesuffix("#") not in _DIALECTS:
+            raise SchemaProblem(
+                "At /$schema: the drafts that are known are"
+                " https://json-schema.org/draft/2020-12/schema and"
+                " http://json-schema.org/draft-07/schema#."
+            )
+
+
+def _expanded_size(root: Any) -> int:
+    structure = SchemaStructure(root)
+    if structure.dangling is not None:
+        raise SchemaProblem(
+            f"{_place(structure.dangling)}: the reference leads to nothing in this schema;"
+            " references to other documents are not followed."
+        )
+    size = structure.expanded_size(most=MAX_EXPANDED_SIZE, deepest=_MAX_NESTING)
+    if size is None:
+        raise SchemaProblem(
+            "The schema is too intricate: with every reference replaced by what it refers to, it"
+            f" has more than {MAX_EXPANDED_SIZE:,} schemas or nests deeper than {_MAX_NESTING}"
+            " levels."
+        )
+    return size
+
+
+def _compiled(root: Any) -> jsonschema_rs.Validator:
+    try:
+        return jsonschema_rs.validator_for(
+            root, offline=True, validate_formats=False, pattern_options=PATTERN_OPTIONS
+        )
+    except jsonschema_rs.ValidationError as error:
+        place = _place(tuple(str(token) for token in error.instance_path))
+        raise SchemaProblem(f"{place}: {_reason(error)}") from None
+    except ValueError:
+        raise SchemaProblem("The schema cannot be read.") from None
+
+
+def _reason(error: jsonschema_rs.ValidationError) -> str:
+    match error.kind:
+        case jsonschema_rs.ValidationErrorKind.Format(format="regex"):
+            return "this is not a regular expression that can be used."
+        case jsonschema_rs.ValidationErrorKind.Type(types=types):
+            return f"this must be of type {' or '.join(sorted(types))}."
+        case jsonschema_rs.ValidationErrorKind.Referencing():
+            return "a reference in the schema cannot be followed."
+        case _:
+            return "JSON Schema does not allow this value here."
+
+
+def _place(pointer: Pointer) -> str:
+    if not pointer:
+        return "At its root"
+    return f"At {pointer_text(pointer)[:_MOST_SHOWN]}"
+
+
+def _nesting(value: Any) -> int:
+    """How deep lists and objects nest in each other."""
+    level, depth = [value], 0
+    while level := [one for one in level if isinstance(one, dict | list)]:
+        depth += 1
+        level = [
+            inner for one in level for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+    return depth

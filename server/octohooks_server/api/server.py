@@ -1,0 +1,127 @@
+"""The gRPC server with all of its services."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio
+from octohooks.v1 import (
+    api_key_service_pb2,
+    api_key_service_pb2_grpc,
+    application_service_pb2,
+    application_service_pb2_grpc,
+    attempt_service_pb2,
+    attempt_service_pb2_grpc,
+    endpoint_service_pb2,
+    endpoint_service_pb2_grpc,
+    environment_service_pb2,
+    environment_service_pb2_grpc,
+    event_type_service_pb2,
+    event_type_service_pb2_grpc,
+    job_service_pb2,
+    job_service_pb2_grpc,
+    message_service_pb2,
+    message_service_pb2_grpc,
+    operational_webhook_service_pb2,
+    operational_webhook_service_pb2_grpc,
+)
+
+from octohooks_server.api.acceptance import Acceptance
+from octohooks_server.api.api_key_servicer import ApiKeyServicer
+from octohooks_server.api.application_servicer import ApplicationServicer
+from octohooks_server.api.attempt_servicer import AttemptServicer
+from octohooks_server.api.authentication import Authenticator
+from octohooks_server.api.dependencies import Dependencies
+from octohooks_server.api.endpoint_changes import EndpointChanges
+from octohooks_server.api.endpoint_servicer import EndpointServicer
+from octohooks_server.api.environment_servicer import EnvironmentServicer
+from octohooks_server.api.event_type_rules import EventTypeRules
+from octohooks_server.api.event_type_servicer import EventTypeServicer
+from octohooks_server.api.gate import Gate
+from octohooks_server.api.job_servicer import JobServicer
+from octohooks_server.api.message_servicer import MessageServicer
+from octohooks_server.api.operational_webhook_servicer import OperationalWebhookServicer
+from octohooks_server.api.reflection import add_reflection
+from octohooks_server.api.watch import Watches
+from octohooks_server.rules.addresses import Subnet
+
+# What one request may hold: a batch of messages, and above all no more than memory bears.
+_MAX_REQUEST_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ApiServer:
+    """A gRPC server that is not started yet, and what its owner needs of it."""
+
+    grpc_server: grpc.aio.Server
+    health: health_aio.HealthServicer
+    # The full names of the services whose health is told.
+    service_names: Sequence[str]
+
+
+def build_server(
+    dependencies: Dependencies,
+    *,
+    authenticator: Authenticator,
+    acceptance: Acceptance,
+    allowed_subnets: tuple[Subnet, ...],
+    with_reflection: bool,
+) -> ApiServer:
+    """The server with every service added."""
+    server = grpc.aio.server(
+        interceptors=[Gate(authenticator)],
+        options=[
+            ("grpc.max_receive_message_length", _MAX_REQUEST_BYTES),
+            # Two servers on one port would each get some of the calls; the second is refused.
+            ("grpc.so_reuseport", 0),
+        ],
+    )
+    watches = Watches(dependencies, authenticator)
+    changes = EndpointChanges(dependencies, allowed_subnets)
+    event_type_rules = EventTypeRules(dependencies)
+    environment_service_pb2_grpc.add_EnvironmentServiceServicer_to_server(
+        EnvironmentServicer(dependencies, authenticator), server
+    )
+    api_key_service_pb2_grpc.add_ApiKeyServiceServicer_to_server(
+        ApiKeyServicer(dependencies, authenticator), server
+    )
+    application_service_pb2_grpc.add_ApplicationServiceServicer_to_server(
+        ApplicationServicer(dependencies), server
+    )
+    endpoint_service_pb2_grpc.add_EndpointServiceServicer_to_server(
+        EndpointServicer(dependencies, changes, acceptance), server
+    )
+    event_type_service_pb2_grpc.add_EventTypeServiceServicer_to_server(
+        EventTypeServicer(dependencies, event_type_rules), server
+    )
+    message_service_pb2_grpc.add_MessageServiceServicer_to_server(
+        MessageServicer(dependencies, acceptance, event_type_rules), server
+    )
+    attempt_service_pb2_grpc.add_AttemptServiceServicer_to_server(
+        AttemptServicer(dependencies, watches), server
+    )
+    operational_webhook_service_pb2_grpc.add_OperationalWebhookServiceServicer_to_server(
+        OperationalWebhookServicer(dependencies, changes), server
+    )
+    job_service_pb2_grpc.add_JobServiceServicer_to_server(JobServicer(dependencies), server)
+    service_names = [
+        module.DESCRIPTOR.services_by_name[name].full_name
+        for module, name in (
+            (environment_service_pb2, "EnvironmentService"),
+            (api_key_service_pb2, "ApiKeyService"),
+            (application_service_pb2, "ApplicationService"),
+            (endpoint_service_pb2, "EndpointService"),
+            (event_type_service_pb2, "EventTypeService"),
+            (message_service_pb2, "MessageService"),
+            (attempt_service_pb2, "AttemptService"),
+            (operational_webhook_service_pb2, "OperationalWebhookService"),
+            (job_service_pb2, "JobService"),
+        )
+    ]
+    health = health_aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    if with_reflection:
+        health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+        add_reflection(server, [*service_names, health_name])
+    return ApiServer(server, health, service_names)

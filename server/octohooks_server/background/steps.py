@@ -1,0 +1,95 @@
+"""The steps of the upkeep."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from octohooks_server.background.upkeep import Step
+from octohooks_server.store import api_keys, idempotency, jobs, payloads, retirement
+from octohooks_server.store.database import Database
+from octohooks_server.store.feed import Feed
+
+_ROWS_AT_ONCE = 500
+_MESSAGES_AT_ONCE = 200
+
+
+class Steps:
+    """Each method is one transaction's worth of work and answers whether there may be more."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        feed: Feed,
+        clock: Callable[[], datetime],
+        take_key_uses: Callable[[], dict[str, datetime]],
+        look_for_due: Callable[[], None],
+    ) -> None:
+        """`take_key_uses` answers when API keys were used since it was called last, and
+        `look_for_due` is told when deliveries were made due.
+        """
+        self._database = database
+        self._feed = feed
+        self._clock = clock
+        self._take_key_uses = take_key_uses
+        self._look_for_due = look_for_due
+
+    def all(self) -> Sequence[Step]:
+        """Every step, in the order of their turns."""
+        return (
+            self.cancel_for_retired_endpoints,
+            self.advance_a_job,
+            self.delete_expired_payloads,
+            self.forget_old_answers,
+            self.forget_old_jobs,
+            self.note_key_uses,
+        )
+
+    async def cancel_for_retired_endpoints(self) -> bool:
+        """Goes on cancelling what waits for endpoints that are disabled or deleted."""
+        async with self._database.read() as conn:
+            if not await retirement.is_due(conn):
+                return False
+        async with self._database.write() as conn:
+            environment_id = await retirement.continue_one(conn, now=self._clock())
+        if environment_id is None:
+            return False
+        self._feed.announce([environment_id])
+        return True
+
+    async def advance_a_job(self) -> bool:
+        """Goes on with a recovery or a replay."""
+        async with self._database.read() as conn:
+            if not await jobs.is_any_running(conn):
+                return False
+        async with self._database.write() as conn:
+            advanced = await jobs.advance_one(conn, now=self._clock(), limit=_MESSAGES_AT_ONCE)
+        self._look_for_due()
+        return advanced
+
+    async def delete_expired_payloads(self) -> bool:
+        """Deletes payloads, and the response bodies of their attempts, whose time is over."""
+        async with self._database.write() as conn:
+            deleted = await payloads.delete_expired(
+                conn, now=self._clock(), limit=_MESSAGES_AT_ONCE
+            )
+        return deleted == _MESSAGES_AT_ONCE
+
+    async def forget_old_jobs(self) -> bool:
+        """Deletes jobs that finished long ago."""
+        async with self._database.write() as conn:
+            await jobs.remove_old(conn, now=self._clock())
+        return False
+
+    async def forget_old_answers(self) -> bool:
+        """Deletes answers to idempotent creates whose 12 hours are over."""
+        async with self._database.write() as conn:
+            removed = await idempotency.remove_expired(conn, now=self._clock(), limit=_ROWS_AT_ONCE)
+        return removed == _ROWS_AT_ONCE
+
+    async def note_key_uses(self) -> bool:
+        """Stores when API keys were last used."""
+        uses = self._take_key_uses()
+        if uses:
+            async with self._database.write() as conn:
+                await api_keys.mark_used(conn, used_at=uses)
+        return False

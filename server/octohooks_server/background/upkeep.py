@@ -1,0 +1,60 @@
+"""Runs small steps of background work while there is any, and looks again now and then."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+
+import structlog
+
+from octohooks_server.errors import OctohooksError
+
+log = structlog.get_logger()
+
+# One transaction's worth of work; answers whether there may be more.
+Step = Callable[[], Awaitable[bool]]
+
+_SECONDS_BETWEEN_ROUNDS = 10.0
+# Between two steps, so that calls and outcomes get their turns at the database.
+_SECONDS_BETWEEN_STEPS = 0.01
+_SECONDS_AFTER_A_FAILURE = 1.0
+
+
+class Upkeep:
+    """Takes the steps in turn, each as long as it has work; woken when somebody left some."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._steps = steps
+        self._wake = asyncio.Event()
+        self._stopping = False
+
+    def wake(self) -> None:
+        """Says that there is work now."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Ends `run` after the step that is under way; what is left is found by the next start."""
+        self._stopping = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Works until `stop` is called."""
+        while not self._stopping:
+            self._wake.clear()
+            for step in self._steps:
+                await self._exhaust(step)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_SECONDS_BETWEEN_ROUNDS):
+                    await self._wake.wait()
+
+    async def _exhaust(self, step: Step) -> None:
+        while not self._stopping:
+            try:
+                has_more = await step()
+            except Exception as error:
+                expected = isinstance(error, OctohooksError)
+                log.error("upkeep_failed", exc_info=None if expected else error)
+                await asyncio.sleep(_SECONDS_AFTER_A_FAILURE)
+                return
+            if not has_more:
+                return
+            await asyncio.sleep(_SECONDS_BETWEEN_STEPS)

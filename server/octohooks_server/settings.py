@@ -1,0 +1,156 @@
+"""Every setting of the server, read once from `OCTOHOOKS_*` environment variables."""
+
+import ipaddress
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class SettingsError(Exception):
+    """A setting has a wrong value; the text is a sentence for the operator."""
+
+
+class Settings(BaseSettings):
+    """What the server does, and the one place that says how to change it.
+
+    A field `x` is set by the environment variable `OCTOHOOKS_X`. Durations are seconds.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="OCTOHOOKS_", frozen=True, extra="ignore", env_ignore_empty=True
+    )
+
+    listen: str = Field(
+        default="127.0.0.1:50051",
+        description="Address and port that gRPC is served at; port 0 takes a free one.",
+    )
+    data_dir: Path = Field(
+        default=Path("data"),
+        description="Folder that holds the embedded database; made when it is missing.",
+    )
+    operator_key: SecretStr | None = Field(
+        default=None,
+        description=(
+            "The operator's key, at least 32 characters. Unset, each start makes a new one and"
+            " prints it."
+        ),
+    )
+    reflection: bool = Field(
+        default=True, description="Whether gRPC reflection is served, so that tools find the API."
+    )
+    log_format: Literal["auto", "console", "json"] = Field(
+        default="auto",
+        description="`json`, `console`, or `auto`: console lines on a terminal, JSON elsewhere.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least severe level that is logged."
+    )
+    request_timeout: timedelta = Field(
+        default=timedelta(seconds=15),
+        gt=timedelta(0),
+        le=timedelta(seconds=30),
+        description="How long one attempt may take, name look-up included; at most 30.",
+    )
+    lease: timedelta = Field(
+        default=timedelta(seconds=60),
+        description=(
+            "How long a delivery belongs to the server that claimed it; a crash delays it by as"
+            " much. At least `OCTOHOOKS_REQUEST_TIMEOUT` plus 5."
+        ),
+    )
+    max_in_flight: int = Field(
+        default=500, ge=1, le=10_000, description="How many attempts are under way at once."
+    )
+    max_in_flight_per_endpoint: int = Field(
+        default=20,
+        ge=1,
+        le=1_000,
+        description="How many attempts are under way at once at one endpoint.",
+    )
+    allowed_subnets: Annotated[tuple[Network, ...], NoDecode] = Field(
+        default=(),
+        description=(
+            "Subnets that webhooks may go to although they are not public, comma-separated, such as"
+            " `127.0.0.0/8,::1/128`."
+        ),
+    )
+    outbound_proxy: str | None = Field(
+        default=None,
+        description="URL of an HTTP proxy that every webhook goes through, `http://host:port`.",
+    )
+    shutdown_grace: timedelta = Field(
+        default=timedelta(seconds=20),
+        ge=timedelta(0),
+        description="How long a stop waits for calls and attempts that are under way.",
+    )
+
+    @field_validator("request_timeout", "lease", "shutdown_grace", mode="before")
+    @classmethod
+    def _seconds(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            try:
+                return timedelta(seconds=float(value))
+            except (ValueError, OverflowError):
+                raise ValueError("must be a number of seconds") from None
+        return value
+
+    @field_validator("allowed_subnets", mode="before")
+    @classmethod
+    def _subnets(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(ipaddress.ip_network(part.strip()) for part in value.split(",") if part)
+        return value
+
+    @field_validator("operator_key")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 32:
+            raise ValueError("must have at least 32 characters")
+        return value
+
+    @field_validator("listen")
+    @classmethod
+    def _address_and_port(cls, value: str) -> str:
+        host, separator, port = value.rpartition(":")
+        if not separator or not host or not port.isdecimal() or int(port) > 65_535:
+            raise ValueError("must be an address and a port, such as 127.0.0.1:50051")
+        return value
+
+    @model_validator(mode="after")
+    def _lease_outlives_an_attempt(self) -> "Settings":
+        if self.lease < self.request_timeout + timedelta(seconds=5):
+            raise SettingsError(
+                f"OCTOHOOKS_LEASE is {self.lease.total_seconds():g} and must be at least"
+                f" {self.request_timeout.total_seconds() + 5:g}: OCTOHOOKS_REQUEST_TIMEOUT plus 5"
+                " seconds, or a delivery could be attempted twice at the same time."
+            )
+        return self
+
+    @property
+    def database_url(self) -> str:
+        """The SQLAlchemy URL of the embedded database."""
+        return f"sqlite:///{self.data_dir / 'octohooks.db'}"
+
+    @property
+    def logs_as_json(self) -> bool:
+        """Whether log lines are JSON."""
+        if self.log_format == "auto":
+            return not sys.stderr.isatty()
+        return self.log_format == "json"
+
+
+def read_settings() -> Settings:
+    """The settings of this process's environment; raises `SettingsError` with a sentence."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = "OCTOHOOKS_" + str(first["loc"][0]).upper()
+        problem = first["msg"].removeprefix("Value error, ")
+        raise SettingsError(f"{name} has a wrong value: {problem}.") from None
