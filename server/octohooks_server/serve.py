@@ -4,10 +4,9 @@ import asyncio
 import fcntl
 import os
 import random
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from octohooks_server.api.server import ApiServer, build_server
 from octohooks_server.background.steps import Steps
 from octohooks_server.background.upkeep import Upkeep
 from octohooks_server.bootstrap import FirstStart, make_first_environment
+from octohooks_server.clock import Clock, SteadyClock, system_clock
 from octohooks_server.delivery.loop import Bounds, DeliveryLoop
 from octohooks_server.delivery.resolver import SystemResolver
 from octohooks_server.delivery.sender import Sender
@@ -40,8 +40,6 @@ from octohooks_server.store.outcomes import Recorded, record_outcomes
 
 log = structlog.get_logger()
 
-Clock = Callable[[], datetime]
-
 
 @dataclass(frozen=True, slots=True)
 class Running:
@@ -54,23 +52,26 @@ class Running:
     first_start: FirstStart | None
 
 
-def system_clock() -> datetime:
-    """The time of the system."""
-    return datetime.now(UTC)
-
-
 @asynccontextmanager
-async def running(settings: Settings, *, clock: Clock = system_clock) -> AsyncIterator[Running]:
+async def running(
+    settings: Settings, *, wall: Clock | None = None, clock: Clock | None = None
+) -> AsyncIterator[Running]:
     """A server that serves while the block runs and is stopped in order at its end.
 
-    SettingsError when the port or the data folder cannot be had.
+    `wall` is what receivers and callers go by, in signatures and the expiry of keys; `clock` decides
+    what is due. Given alone, `clock` is both; else it follows `wall`, or the system's, steadily.
+
+    Raises:
+        SettingsError: the port or the data folder cannot be had.
     """
+    wall = wall or clock or system_clock
+    clock = clock or SteadyClock(wall)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _held(settings.data_dir):
         database = Database(settings.database_url)
         try:
             await database.run_migration(migrate)
-            server = await _Server.put_together(settings, database, clock)
+            server = await _Server.put_together(settings, database, wall, clock)
             address = await server.start(settings.listen)
             try:
                 yield Running(address, server.operator_key, server.first_start)
@@ -87,6 +88,7 @@ class _Server:
         self,
         settings: Settings,
         database: Database,
+        wall: Clock,
         clock: Clock,
         token_key: bytes,
         operator_key: str,
@@ -137,7 +139,7 @@ class _Server:
             timeout=settings.request_timeout,
             resolver=self._resolver,
             user_agent=f"Octohooks/{version('octohooks')}",
-            clock=clock,
+            clock=wall,
             allowed_subnets=settings.allowed_subnets,
             max_connections=settings.max_in_flight,
             outbound_proxy=settings.outbound_proxy,
@@ -156,7 +158,7 @@ class _Server:
             clock=clock,
             random=random.random,
         )
-        authenticator = Authenticator(database, operator_key=operator_key, clock=clock)
+        authenticator = Authenticator(database, operator_key=operator_key, clock=wall)
         steps = Steps(
             database,
             feed=feed,
@@ -187,7 +189,9 @@ class _Server:
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
-    async def put_together(cls, settings: Settings, database: Database, clock: Clock) -> "_Server":
+    async def put_together(
+        cls, settings: Settings, database: Database, wall: Clock, clock: Clock
+    ) -> "_Server":
         """The parts over a migrated database, in which the first start makes what is missing."""
         first_start = await make_first_environment(
             database, ids=IdFactory(clock, os.urandom), clock=clock
@@ -199,7 +203,7 @@ class _Server:
             if settings.operator_key is not None
             else new_key(OPERATOR_KEY_PREFIX, os.urandom)
         )
-        return cls(settings, database, clock, token_key, operator_key, first_start)
+        return cls(settings, database, wall, clock, token_key, operator_key, first_start)
 
     async def start(self, listen: str) -> str:
         """Begins to deliver and to serve; answers the address that is served at."""

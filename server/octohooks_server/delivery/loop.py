@@ -1,6 +1,7 @@
 """The delivery loop: claims what is due, attempts it within bounds, records what came of it."""
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -13,6 +14,7 @@ import structlog
 from octohooks_server.delivery.exchange import Exchange
 from octohooks_server.delivery.judge import outcome_of
 from octohooks_server.delivery.keys import live_keys
+from octohooks_server.delivery.pacing import Pacers
 from octohooks_server.errors import OctohooksError
 from octohooks_server.rules.signing import SigningKey
 from octohooks_server.store import deliveries
@@ -30,6 +32,8 @@ _LEAST_SECONDS_BETWEEN_LOOKS = 0.02
 # What others left behind, or fell due by a clock that was set, is found after this at the latest.
 _MOST_SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_AFTER_A_FAILURE = 1.0
+# Under a rate limit, no more is held in memory than may start within this time.
+_PACED_SECONDS = 2.0
 # For each attempt that may be under way at an endpoint, how many more may wait for it in memory.
 _WAITING_PER_PLACE = 1
 
@@ -58,6 +62,8 @@ class _Lane:
     under_way: int = 0
     # Whether it stands in the row of lanes that can start an attempt.
     in_row: bool = False
+    # Wakes it when its rate limit lets the next one start.
+    timer: asyncio.TimerHandle | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,7 @@ class DeliveryLoop:
         self._bounds = bounds
         self._clock = clock
         self._random = random
+        self._pacers = Pacers()
         self._lanes: dict[str, _Lane] = {}
         self._row: deque[str] = deque()
         self._under_way: set[asyncio.Task[None]] = set()
@@ -118,6 +125,10 @@ class DeliveryLoop:
         for delivery in claimed:
             endpoint_id = delivery.destination.endpoint_id
             lane = self._lanes.get(endpoint_id)
+            pacers = self._pacers.of(delivery.destination)
+            if pacers and lane is not None and len(lane.waiting) >= self._paced_room(endpoint_id):
+                self._return([delivery])
+                continue
             if lane is None:
                 lane = self._lanes[endpoint_id] = _Lane()
             lane.waiting.append(delivery)
@@ -131,11 +142,9 @@ class DeliveryLoop:
             lane = self._lanes.get(id)
             if lane is not None and lane.waiting:
                 self._claimed -= len(lane.waiting)
-                self._returning.extend(lane.waiting)
+                self._return(lane.waiting)
                 lane.waiting.clear()
-                self._has_backlog = True
-                self._wake.set()
-        # A lane that is empty now leaves when its turn comes.
+                self._settle(id, lane)
 
     def look(self) -> None:
         """Says that a delivery was made due."""
@@ -215,6 +224,12 @@ class DeliveryLoop:
             self._returning.extend(returning)
             raise
 
+    def _return(self, claimed: Collection[DueDelivery]) -> None:
+        """Leaves deliveries to the next look, which gives them back."""
+        self._returning.extend(claimed)
+        self._has_backlog = True
+        self._wake.set()
+
     def _seconds_until(self, due_at: datetime | None) -> float:
         if due_at is None or self._has_backlog:
             # A backlog is gone on with as places become free.
@@ -233,7 +248,14 @@ class DeliveryLoop:
         most = self._bounds.max_in_flight_per_endpoint * (1 + _WAITING_PER_PLACE)
         lane = self._lanes.get(endpoint_id)
         taken = 0 if lane is None else lane.under_way + len(lane.waiting)
-        return min(most - taken, self._total_room())
+        waiting = 0 if lane is None else len(lane.waiting)
+        return min(most - taken, self._paced_room(endpoint_id) - waiting, self._total_room())
+
+    def _paced_room(self, endpoint_id: str) -> int:
+        """How many may wait in memory under the endpoint's rate limits."""
+        now = asyncio.get_running_loop().time()
+        pacers = self._pacers.known_of(endpoint_id)
+        return min((pacer.fits(now, _PACED_SECONDS) for pacer in pacers), default=sys.maxsize)
 
     def _total_room(self) -> int:
         return self._bounds.max_in_flight * (1 + _WAITING_PER_PLACE) - self._claimed
@@ -241,7 +263,7 @@ class DeliveryLoop:
     def _line_up(self, endpoint_id: str, lane: _Lane) -> None:
         """Puts a lane that can start an attempt behind the others."""
         can_start = lane.waiting and lane.under_way < self._bounds.max_in_flight_per_endpoint
-        if can_start and not lane.in_row:
+        if can_start and not lane.in_row and lane.timer is None:
             lane.in_row = True
             self._row.append(endpoint_id)
 
@@ -249,14 +271,37 @@ class DeliveryLoop:
         """Lines a lane up again, or forgets it when nothing is left in it."""
         self._line_up(endpoint_id, lane)
         if not lane.under_way and not lane.waiting and not lane.in_row:
+            if lane.timer is not None:
+                lane.timer.cancel()
             del self._lanes[endpoint_id]
+
+    def _held_by_rate(self, endpoint_id: str, lane: _Lane) -> bool:
+        """Takes a start from the lane's rate limits, or lets the lane wait until there is one."""
+        pacers = self._pacers.of(lane.waiting[0].destination)
+        if not pacers:
+            return False
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        start_at = max(pacer.earliest(now) for pacer in pacers)
+        if start_at <= now:
+            for pacer in pacers:
+                pacer.take(now)
+            return False
+
+        def wake() -> None:
+            lane.timer = None
+            self._settle(endpoint_id, lane)
+            self._start_attempts()
+
+        lane.timer = loop.call_at(start_at, wake)
+        return True
 
     def _start_attempts(self) -> None:
         while self._row and len(self._under_way) < self._bounds.max_in_flight:
             endpoint_id = self._row.popleft()
             lane = self._lanes[endpoint_id]
             lane.in_row = False
-            if lane.waiting:
+            if lane.waiting and not self._held_by_rate(endpoint_id, lane):
                 lane.under_way += 1
                 task = asyncio.create_task(self._attempt(lane.waiting.popleft()))
                 self._under_way.add(task)

@@ -84,6 +84,16 @@ async def find_ids(
     return found
 
 
+async def rate_limits_of(conn: AsyncConnection, ids: Collection[str]) -> Mapping[str, int]:
+    """The rate limits of those applications that have one, by ID."""
+    rows = await conn.execute(
+        select(applications.c.id, applications.c.rate_limit).where(
+            applications.c.id.in_(ids), applications.c.rate_limit > 0
+        )
+    )
+    return {row.id: row.rate_limit for row in rows}
+
+
 async def list_page(
     conn: AsyncConnection, *, environment_id: str, after: str | None, limit: int
 ) -> Page[Application]:

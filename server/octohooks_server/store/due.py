@@ -8,7 +8,7 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.rules.schedule import DEFAULT_SCHEDULE
-from octohooks_server.store import endpoint_secrets, environments
+from octohooks_server.store import applications, endpoint_secrets, environments
 from octohooks_server.store.endpoint_secrets import StoredSecret
 
 
@@ -23,7 +23,9 @@ class Destination:
     headers: Mapping[str, str]
     secrets: Sequence[StoredSecret]
     schedule: tuple[timedelta, ...]
+    # Messages per second; 0 without a limit.
     rate_limit: int
+    application_rate_limit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +70,15 @@ class Outcome:
 async def destinations_of(
     conn: AsyncConnection, endpoint_rows: Sequence[RowMapping], *, now: datetime
 ) -> Mapping[str, Destination]:
-    """The destinations of endpoints, by endpoint ID, in two reads for all of them."""
+    """The destinations of endpoints, by endpoint ID, in three reads for all of them."""
     if not endpoint_rows:
         return {}
     secrets = await endpoint_secrets.live_of(conn, [row["id"] for row in endpoint_rows], now=now)
     settings = await environments.find_settings(
         conn, list({row["environment_id"] for row in endpoint_rows})
+    )
+    limits = await applications.rate_limits_of(
+        conn, {row["application_id"] for row in endpoint_rows}
     )
     found = {}
     for row in endpoint_rows:
@@ -88,5 +93,6 @@ async def destinations_of(
             secrets=secrets[row["id"]],
             schedule=row["retry_schedule"] or environment_schedule or DEFAULT_SCHEDULE,
             rate_limit=row["rate_limit"],
+            application_rate_limit=limits.get(row["application_id"], 0),
         )
     return found
