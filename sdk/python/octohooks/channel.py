@@ -1,0 +1,140 @@
+"""How the server is connected to: where it is, encryption, retries, keepalive."""
+
+import ipaddress
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+from urllib.parse import unquote
+
+import grpc
+import grpc.aio
+
+from octohooks.calls import SERVICES
+from octohooks.version import __version__
+
+ChannelOption: TypeAlias = tuple[str, Any]
+
+DEFAULT_TARGET = "localhost:50051"
+
+# What can stand in a header, less spaces: anything else would make gRPC refuse the metadata with an
+# exception that shows the key.
+_API_KEY = re.compile(r"[\x21-\x7e]+")
+
+_STREAMS_WITHOUT_RETRY = [{"service": "octohooks.v1.MessageService", "method": "PublishMessages"}]
+SERVICE_CONFIG = {
+    "methodConfig": [
+        {
+            # A watch is tried again by gRPC until its first response only.
+            "name": [{"service": service.full_name} for service in SERVICES],
+            "retryPolicy": {
+                "maxAttempts": 5,
+                "initialBackoff": "0.2s",
+                "maxBackoff": "5s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        },
+        # Its own code sends again what was not acknowledged.
+        {"name": _STREAMS_WITHOUT_RETRY},
+    ]
+}
+
+_OPTIONS: tuple[ChannelOption, ...] = (
+    ("grpc.primary_user_agent", f"octohooks-python/{__version__}"),
+    ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
+    # A connection that went away silently is noticed after 40 seconds. Pings are sent during calls
+    # only, and the server's bookmarks on a watch come more often.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """All that is needed to open a channel and to authenticate on it."""
+
+    target: str
+    credentials: grpc.ChannelCredentials | None
+    options: tuple[ChannelOption, ...]
+    metadata: tuple[tuple[str, str], ...]
+
+    def open(self) -> grpc.Channel:
+        """A channel for blocking calls."""
+        if self.credentials is None:
+            return grpc.insecure_channel(self.target, self.options)
+        return grpc.secure_channel(self.target, self.credentials, self.options)
+
+    def open_async(self) -> grpc.aio.Channel:
+        """A channel for asyncio, bound to the running loop."""
+        if self.credentials is None:
+            return grpc.aio.insecure_channel(self.target, self.options)
+        return grpc.aio.secure_channel(self.target, self.credentials, self.options)
+
+
+def connection(
+    api_key: str | None,
+    target: str | None,
+    tls: bool | grpc.ChannelCredentials | None,
+    options: Sequence[ChannelOption],
+) -> Connection:
+    """The connection that a client's arguments and the environment ask for.
+
+    Raises:
+        ValueError: there is no API key, or it holds what no key holds.
+    """
+    api_key = (api_key or os.environ.get("OCTOHOOKS_API_KEY", "")).strip()
+    if not api_key:
+        raise ValueError("an API key is needed: pass api_key or set OCTOHOOKS_API_KEY")
+    if not _API_KEY.fullmatch(api_key):
+        raise ValueError("the API key holds spaces or characters other than ASCII")
+    target = (target or os.environ.get("OCTOHOOKS_TARGET", "")).strip() or DEFAULT_TARGET
+    local = is_local(target)
+    if tls is None:
+        tls = not local
+    if tls is True:
+        tls = grpc.ssl_channel_credentials()
+    # A proxy from the environment would carry to another host what is meant to stay on this one.
+    proxy: tuple[ChannelOption, ...] = (("grpc.enable_http_proxy", 0),) if local else ()
+    return Connection(
+        target=target,
+        credentials=tls or None,
+        options=_merged(_OPTIONS, proxy, options),
+        metadata=(("authorization", f"Bearer {api_key}"),),
+    )
+
+
+def is_local(target: str) -> bool:
+    """Whether a gRPC target is this machine: a unix socket, `localhost`, or loopback addresses
+    only."""
+    scheme, separator, rest = target.partition(":")
+    if scheme in ("unix", "unix-abstract") and separator:
+        return True
+    if scheme == "dns" and separator:
+        # What follows two slashes only is a name server, and that could say anything.
+        target = rest.removeprefix("///")
+    elif scheme in ("ipv4", "ipv6") and separator:
+        target = unquote(rest)
+    return all(_is_loopback(_host(address)) for address in target.split(","))
+
+
+def _host(address: str) -> str:
+    if address.startswith("["):
+        return address[1:].partition("]")[0]
+    return address if address.count(":") > 1 else address.partition(":")[0]
+
+
+def _is_loopback(host: str) -> bool:
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _merged(*groups: Sequence[ChannelOption]) -> tuple[ChannelOption, ...]:
+    """The options, where a later one replaces an earlier one of the same name."""
+    return tuple({name: value for group in groups for name, value in group}.items())
