@@ -1,0 +1,92 @@
+"""Where the command line takes the connection and the form of its output from."""
+
+import json
+
+import pytest
+from octohooks.v1.application_service_pb2 import GetApplicationResponse, ListApplicationsResponse
+
+from tests.cli.conftest import Run
+from tests.cli.messages import made
+from tests.sdk.fake_server import FakeServer
+
+
+def keys(server: FakeServer) -> list[str | bytes]:
+    return [received.metadata["authorization"] for received in server.received]
+
+
+def test_the_environment_names_server_and_key(run: Run, server: FakeServer) -> None:
+    assert run("application", "list").exit_code == 0
+    assert keys(server) == ["Bearer key"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--api-key", "mine", "application", "list"],
+        ["application", "list", "--api-key", "mine"],
+        ["--api-key", "other", "application", "list", "--api-key", "mine"],
+    ],
+)
+def test_an_option_before_or_behind_the_command_overrides_the_environment(
+    run: Run, server: FakeServer, arguments: list[str]
+) -> None:
+    assert run(*arguments).exit_code == 0
+    assert keys(server) == ["Bearer mine"]
+
+
+@pytest.mark.parametrize("position", ["before", "behind"])
+def test_the_target_can_be_an_option(run: Run, server: FakeServer, position: str) -> None:
+    option, command = ["--target", server.target], ["application", "list"]
+    arguments = [*option, *command] if position == "before" else [*command, *option]
+    assert run(*arguments, env={"OCTOHOOKS_TARGET": "nowhere.invalid:1"}).exit_code == 0
+    assert len(server.received) == 1
+
+
+def test_options_from_both_sides_go_together(run: Run, server: FakeServer) -> None:
+    arguments = ["--target", server.target, "application", "list", "--api-key", "mine"]
+    assert run(*arguments, env={"OCTOHOOKS_TARGET": "nowhere.invalid:1"}).exit_code == 0
+    assert keys(server) == ["Bearer mine"]
+
+
+def test_no_key_is_an_error_of_usage_that_says_where_one_comes_from(
+    run: Run, server: FakeServer
+) -> None:
+    result = run("application", "list", env={"OCTOHOOKS_API_KEY": ""})
+    assert result.exit_code == 2
+    assert "OCTOHOOKS_API_KEY" in result.stderr
+    assert server.received == []
+
+
+def test_a_key_that_cannot_be_one_is_an_error_that_does_not_show_it(run: Run) -> None:
+    result = run("application", "list", "--api-key", "gehéim")
+    assert result.exit_code == 2
+    assert "API key" in result.stderr
+    assert "gehéim" not in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--json", "application", "list"], ["application", "list", "--json"]]
+)
+def test_json_is_an_object_per_line(run: Run, server: FakeServer, arguments: list[str]) -> None:
+    server.on(
+        "ListApplications",
+        lambda request, context: made(
+            ListApplicationsResponse,
+            applications=[{"id": "app_1"}, {"id": "app_2", "rate_limit": 5}],
+        ),
+    )
+    lines = run(*arguments).stdout.splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {"id": "app_1"},
+        {"id": "app_2", "rate_limit": 5},
+    ]
+
+
+def test_one_thing_is_one_line_of_json(run: Run, server: FakeServer) -> None:
+    server.on(
+        "GetApplication",
+        lambda request, context: made(
+            GetApplicationResponse, application={"id": "app_1", "name": "ü"}
+        ),
+    )
+    assert run("application", "get", "a", "--json").stdout == '{"id": "app_1", "name": "ü"}\n'
