@@ -17,6 +17,7 @@ from octohooks_server.api.acceptance import Acceptance
 from octohooks_server.api.authentication import OPERATOR_KEY_PREFIX, Authenticator, new_key
 from octohooks_server.api.dependencies import Dependencies
 from octohooks_server.api.page_tokens import PageTokens
+from octohooks_server.api.seals import Seals
 from octohooks_server.api.server import ApiServer, build_server
 from octohooks_server.background.steps import Steps
 from octohooks_server.background.upkeep import Upkeep
@@ -58,8 +59,9 @@ async def running(
 ) -> AsyncIterator[Running]:
     """A server that serves while the block runs and is stopped in order at its end.
 
-    `wall` is what receivers and callers go by, in signatures and the expiry of keys; `clock` decides
-    what is due. Given alone, `clock` is both; else it follows `wall`, or the system's, steadily.
+    `wall` is what receivers and callers go by, in signatures and the expiry of keys; `clock`
+    decides what is due. Given alone, `clock` is both; else it follows `wall`, or the system's,
+    steadily.
 
     Raises:
         SettingsError: the port or the data folder cannot be had.
@@ -100,6 +102,7 @@ class _Server:
         self._stopping = asyncio.Event()
         ids = IdFactory(clock, os.urandom)
         feed = Feed()
+        seals = Seals(token_key)
 
         async def write_outcomes(
             conn: AsyncConnection, outcomes: Sequence[Outcome]
@@ -170,7 +173,7 @@ class _Server:
         self._api: ApiServer = build_server(
             Dependencies(
                 database=database,
-                tokens=PageTokens(token_key),
+                tokens=PageTokens(seals),
                 ids=ids,
                 clock=clock,
                 random_bytes=os.urandom,
@@ -183,6 +186,8 @@ class _Server:
             authenticator=authenticator,
             acceptance=Acceptance(self._acceptances, write_drafts, hand_over),
             allowed_subnets=settings.allowed_subnets,
+            seals=seals,
+            max_watches_per_environment=settings.max_watches_per_environment,
             with_reflection=settings.reflection,
         )
         self._health = Health(self._api, self._loop, database)

@@ -73,6 +73,9 @@ class Settings(BaseSettings):
         le=1_000,
         description="How many attempts are under way at once at one endpoint.",
     )
+    max_watches_per_environment: int = Field(
+        default=1_000, ge=1, description="How many open watches an environment may have."
+    )
     allowed_subnets: Annotated[tuple[Network, ...], NoDecode] = Field(
         default=(),
         description=(

@@ -24,7 +24,7 @@ from octohooks_server.api.dependencies import Dependencies
 from octohooks_server.api.endpoint_sending import require_enabled
 from octohooks_server.api.gate import Context
 from octohooks_server.api.message_filters import MAX_EVENT_TYPES, message_filter, resolve_scope
-from octohooks_server.api.watch import Watches
+from octohooks_server.api.watch import Start, Watches
 from octohooks_server.errors import FailedPrecondition
 from octohooks_server.store import attempts, deliveries, endpoints, messages
 from octohooks_server.store.attempts import EventFilter
@@ -174,6 +174,9 @@ class AttemptServicer(AttemptServiceServicer):
         checks = Checks()
         checks.event_types("event_types", request.event_types, most=MAX_EVENT_TYPES)
         checks.known_values("kinds", request.kinds)
+        since = checks.time("since", request, "since")
+        if request.WhichOneof("start") == "resume_token":
+            checks.required("resume_token", request.resume_token)
         checks.done()
         async with self._database.read() as conn:
             scope = await resolve_scope(
@@ -184,5 +187,6 @@ class AttemptServicer(AttemptServiceServicer):
                 endpoint=request.endpoint,
             )
         matching = EventFilter(scope, frozenset(request.event_types), frozenset(request.kinds))
-        async for response in self._watches.watch(current_caller(), request, matching):
+        start = Start(request.resume_token, since)
+        async for response in self._watches.watch(current_caller(), matching, start):
             yield response

@@ -1,5 +1,6 @@
 """API keys: how they are made, hashed and recognised."""
 
+import asyncio
 import hashlib
 import hmac
 from base64 import urlsafe_b64encode
@@ -51,6 +52,7 @@ class Authenticator:
         self._clock = clock
         self._known: dict[bytes, KnownKey] = {}
         self._used_at: dict[str, datetime] = {}
+        self._changed = asyncio.Event()
 
     async def identify(self, metadata: dict[str, str]) -> Caller:
         """The caller of a call with this metadata, or Unauthenticated, the same for every cause."""
@@ -88,6 +90,12 @@ class Authenticator:
     def forget(self) -> None:
         """Reads keys anew, since one was revoked or changed."""
         self._known.clear()
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def next_change(self) -> asyncio.Event:
+        """An event that is set when a key is revoked or changed by this server."""
+        return self._changed
 
     def take_uses(self) -> dict[str, datetime]:
         """When keys were used since the last call of this, to be stored."""

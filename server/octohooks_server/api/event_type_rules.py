@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ import orjson
 from octohooks.v1.message_pb2 import Message
 
 from octohooks_server.api.dependencies import Dependencies
+from octohooks_server.api.schema_threads import in_schema_thread
 from octohooks_server.api.schemas import Schema
 from octohooks_server.errors import FailedPrecondition, InvalidArgument
 from octohooks_server.store import event_types
@@ -25,10 +25,8 @@ _MOST_BYTES = 64 * 1024 * 1024
 _BYTES_PER_ENTRY = 1024
 _BYTES_PER_SCHEMA_BYTE = 20
 # Above this many bytes of payload times schemas to check them against, a check may take several
-# milliseconds and is made in a thread, where it holds up nobody: the checking releases the
-# interpreter.
+# milliseconds and is made in a thread.
 _MOST_AT_ONCE = 1_000_000
-_CHECKING_THREADS = 2
 
 _Key = tuple[str, str]
 
@@ -59,7 +57,6 @@ class EventTypeRules:
         self._known: OrderedDict[_Key, _Rules] = OrderedDict()
         self._weight = 0
         self._reading: dict[_Key, asyncio.Task[_Rules]] = {}
-        self._checkers = ThreadPoolExecutor(_CHECKING_THREADS, thread_name_prefix="schema")
 
     async def check(self, environment_id: str, message: Message, field: str) -> None:
         """Refuses a message that its event type does not allow; `field` is the way to it.
@@ -79,9 +76,7 @@ class EventTypeRules:
         if len(message.payload) * rules.schema.size <= _MOST_AT_ONCE:
             fault = _fault(rules.schema, message.payload)
         else:
-            fault = await asyncio.get_running_loop().run_in_executor(
-                self._checkers, _fault, rules.schema, message.payload
-            )
+            fault = await in_schema_thread(_fault, rules.schema, message.payload)
         if fault is not None:
             raise InvalidArgument.of(
                 f"{field}.payload",
@@ -125,15 +120,15 @@ class EventTypeRules:
         elif known is not None and known.schema_text == text:
             schema = known.schema
         else:
-            schema = Schema(text)
+            schema = await in_schema_thread(Schema, text)
         return _Rules(stored.archived, text, schema)
 
     def _finish(self, key: _Key, reading: asyncio.Task[_Rules]) -> None:
-        if self._reading.get(key) is not reading:
-            return
-        del self._reading[key]
-        if not reading.cancelled() and reading.exception() is None:
-            self._remember(key, reading.result())
+        failed = reading.cancelled() or reading.exception() is not None
+        if self._reading.get(key) is reading:
+            del self._reading[key]
+            if not failed:
+                self._remember(key, reading.result())
 
     def _remember(self, key: _Key, rules: _Rules) -> None:
         rules.fresh_until = self._monotonic() + _SECONDS_FRESH

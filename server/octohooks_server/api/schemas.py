@@ -5,7 +5,6 @@ refused before it is compiled, and the compiler is told to stay offline as well.
 and is not checked, which is what draft 2020-12 says.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import jsonschema_rs
@@ -69,26 +68,11 @@ class Schema:
         return find_fault(self._root, self._parts, payload)
 
 
-def schema_problem(text: str) -> str | None:
-    """Why an event type cannot have this schema, as a sentence; None when it can."""
-    try:
-        Schema(text)
-    except SchemaProblem as problem:
-        return str(problem)
-    return None
+def example_problem(schema: Schema | None, example: str) -> str | None:
+    """Why an event type cannot have this example, as a sentence; None when it can.
 
-
-def example_problems(schema: Schema | None, examples: Sequence[str]) -> list[tuple[int, str]]:
-    """What is wrong with which example: each must be JSON and satisfy the schema, if any."""
-    found = []
-    for index, example in enumerate(examples):
-        problem = _example_problem(schema, example)
-        if problem is not None:
-            found.append((index, problem))
-    return found
-
-
-def _example_problem(schema: Schema | None, example: str) -> str | None:
+    It must be JSON and satisfy the schema, if there is one.
+    """
     size = len(example.encode())
     if size > MAX_EXAMPLE_BYTES:
         return f"The example has {size:,} bytes and may have {MAX_EXAMPLE_BYTES:,}."

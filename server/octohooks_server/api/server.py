@@ -43,7 +43,9 @@ from octohooks_server.api.job_servicer import JobServicer
 from octohooks_server.api.message_servicer import MessageServicer
 from octohooks_server.api.operational_webhook_servicer import OperationalWebhookServicer
 from octohooks_server.api.reflection import add_reflection
+from octohooks_server.api.seals import Seals
 from octohooks_server.api.watch import Watches
+from octohooks_server.api.watch_tokens import WatchTokens
 from octohooks_server.rules.addresses import Subnet
 
 # What one request may hold: a batch of messages, and above all no more than memory bears.
@@ -66,6 +68,8 @@ def build_server(
     authenticator: Authenticator,
     acceptance: Acceptance,
     allowed_subnets: tuple[Subnet, ...],
+    seals: Seals,
+    max_watches_per_environment: int,
     with_reflection: bool,
 ) -> ApiServer:
     """The server with every service added."""
@@ -77,7 +81,12 @@ def build_server(
             ("grpc.so_reuseport", 0),
         ],
     )
-    watches = Watches(dependencies, authenticator)
+    watches = Watches(
+        dependencies,
+        authenticator,
+        WatchTokens(seals),
+        max_per_environment=max_watches_per_environment,
+    )
     changes = EndpointChanges(dependencies, allowed_subnets)
     event_type_rules = EventTypeRules(dependencies)
     environment_service_pb2_grpc.add_EnvironmentServiceServicer_to_server(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from octohooks.v1.attempt_pb2 import (
@@ -131,6 +132,43 @@ async def read_events(
     events += [_cancellation_event(row) for row in cancellation_rows.mappings()]
     events.sort(key=lambda event: event.sequence)
     return events[:limit]
+
+
+async def position_before(
+    conn: AsyncConnection, *, environment_id: str, time: datetime, newest: int
+) -> int:
+    """The event number behind which the first event recorded at `time` or later comes.
+
+    Event numbers and times rise together, so it is found by halving the log.
+    """
+    low, high = 0, newest
+    while low < high:
+        middle = (low + high) // 2
+        found = await _first_recorded(conn, environment_id, behind=middle)
+        if found is None or found[1] >= time:
+            high = middle
+        else:
+            low = found[0]
+    return low
+
+
+async def _first_recorded(
+    conn: AsyncConnection, environment_id: str, *, behind: int
+) -> tuple[int, datetime] | None:
+    """The number of the first event behind a number, and when it was recorded."""
+    found: list[tuple[int, datetime]] = []
+    for table in (attempts, cancellations):
+        row = (
+            await conn.execute(
+                select(table.c.sequence, table.c.recorded_at)
+                .where(table.c.environment_id == environment_id, table.c.sequence > behind)
+                .order_by(table.c.sequence)
+                .limit(1)
+            )
+        ).first()
+        if row is not None:
+            found.append((row.sequence, row.recorded_at))
+    return min(found, default=None)
 
 
 def _in_scope(query: Select[Any], scope: Scope) -> Select[Any]:

@@ -9,6 +9,7 @@ from sqlalchemy import Table, event
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionInTime
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
@@ -105,6 +106,10 @@ class _translated_errors:  # noqa: N801 - reads as a statement
         return None
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if isinstance(error, NoConnectionInTime):
+            raise Unavailable(
+                "the database cannot be reached at the moment", reason="DATABASE_UNAVAILABLE"
+            ) from error
         if isinstance(error, DBAPIError):
             text = str(error.orig).lower()
             if "disk is full" in text or "no space" in text or "disk i/o error" in text:

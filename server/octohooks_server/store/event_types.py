@@ -1,6 +1,5 @@
 """Event types: what messages describe, and which schema their payloads have."""
 
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -77,18 +76,6 @@ async def find_rules(
     if row is None:
         return None
     return PayloadRules(row.archived, row.schema if row.enforce_schemas else None)
-
-
-async def find_many(
-    conn: AsyncConnection, *, environment_id: str, names: Collection[str]
-) -> Mapping[str, EventType]:
-    """Those of the names that are described, by name."""
-    rows = await conn.execute(
-        select(event_types).where(
-            event_types.c.environment_id == environment_id, event_types.c.name.in_(names)
-        )
-    )
-    return {row["name"]: _event_type(row) for row in rows.mappings()}
 
 
 async def list_page(

@@ -13,10 +13,12 @@ class Feed:
 
     def __init__(self) -> None:
         self._signals: dict[str, asyncio.Event] = {}
+        self._counts: dict[str, int] = {}
 
     def announce(self, environment_ids: Collection[str]) -> None:
         """Says that events of these environments were committed."""
         for id in environment_ids:
+            self._counts[id] = self._counts.get(id, 0) + 1
             signal = self._signals.pop(id, None)
             if signal is not None:
                 signal.set()
@@ -24,3 +26,7 @@ class Feed:
     def next_change(self, environment_id: str) -> asyncio.Event:
         """An event that is set by the next announcement for this environment."""
         return self._signals.setdefault(environment_id, asyncio.Event())
+
+    def count(self, environment_id: str) -> int:
+        """How many announcements there were; a reader that saw this many need not read again."""
+        return self._counts.get(environment_id, 0)

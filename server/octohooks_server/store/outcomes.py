@@ -133,7 +133,7 @@ def _apply(
         }
     )
     environment_id = delivery.destination.environment_id
-    attempt = _attempt_row(outcome, ids, sequences[environment_id], status, due_at)
+    attempt = _attempt_row(outcome, ids, sequences[environment_id], status, due_at, now)
     sequences[environment_id] += 1
     changes.attempts.append(attempt)
     changes.notices.extend(_notices(attempt, row["status"]))
@@ -220,7 +220,12 @@ def _cancel_reason(state: _EndpointState) -> int:
 
 
 def _attempt_row(
-    outcome: Outcome, ids: IdFactory, sequence: int, status: int, due_at: datetime | None
+    outcome: Outcome,
+    ids: IdFactory,
+    sequence: int,
+    status: int,
+    due_at: datetime | None,
+    now: datetime,
 ) -> dict[str, Any]:
     delivery = outcome.delivery
     destination = delivery.destination
@@ -236,6 +241,7 @@ def _attempt_row(
         "trigger": ATTEMPT_TRIGGER_MANUAL if delivery.manual else ATTEMPT_TRIGGER_SCHEDULED,
         "url": destination.url,
         "started_at": outcome.started_at,
+        "recorded_at": now,
         "duration": outcome.duration,
         "outcome": ATTEMPT_OUTCOME_SUCCEEDED if outcome.succeeded else ATTEMPT_OUTCOME_FAILED,
         "response_status": outcome.response_status,

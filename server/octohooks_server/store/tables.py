@@ -257,6 +257,7 @@ attempts = Table(
     Column("trigger", SmallInteger, nullable=False),
     Column("url", Text, nullable=False),
     Column("started_at", Time, nullable=False),
+    Column("recorded_at", Time, nullable=False),
     Column("duration", Span, nullable=False),
     Column("outcome", SmallInteger, nullable=False),
     Column("response_status", SmallInteger, nullable=False),

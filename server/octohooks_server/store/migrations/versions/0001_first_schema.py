@@ -62,6 +62,7 @@ def upgrade() -> None:
         sa.Column("trigger", sa.SmallInteger(), nullable=False),
         sa.Column("url", sa.Text(), nullable=False),
         sa.Column("started_at", sa.BigInteger(), nullable=False),
+        sa.Column("recorded_at", sa.BigInteger(), nullable=False),
         sa.Column("duration", sa.BigInteger(), nullable=False),
         sa.Column("outcome", sa.SmallInteger(), nullable=False),
         sa.Column("response_status", sa.SmallInteger(), nullable=False),
