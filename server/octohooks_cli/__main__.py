@@ -3,19 +3,35 @@
 import io
 import signal
 import sys
+from types import FrameType
 
 from octohooks_cli.missing import missing_package
 
 
 def main() -> None:
     """Runs the command that the program's arguments name, and ends the program with its exit code:
-    0 when it was done, 1 when it failed, 2 when it was called wrongly, 130 after Ctrl-C."""
-    # A command that is told to end cleans up after itself, as it does after Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    0 when it was done, 1 when it failed, 2 when it was called wrongly, 130 after Ctrl-C, 143 after
+    SIGTERM."""
+    terminated = False
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        nonlocal terminated
+        terminated = True
+        # Commands clean up after Ctrl-C, and asyncio has its own way to do so.
+        interrupt = signal.getsignal(signal.SIGINT)
+        if not callable(interrupt):
+            raise KeyboardInterrupt
+        interrupt(signal.SIGINT, frame)
+
+    signal.signal(signal.SIGTERM, terminate)
     try:
         _run()
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except (KeyboardInterrupt, SystemExit) as end:
+        if terminated:
+            sys.exit(128 + signal.SIGTERM)
+        if isinstance(end, KeyboardInterrupt):
+            sys.exit(128 + signal.SIGINT)
+        raise
     except Exception as error:
         # Python's developer mode (-X dev) shows where it comes from.
         if sys.flags.dev_mode:

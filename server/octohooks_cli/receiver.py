@@ -61,11 +61,13 @@ class Receiver:
         finally:
             await runner.cleanup()
 
-    def serve_until_interrupted(self, listening: socket.socket) -> None:
-        """Serves at the socket until Ctrl-C, which comes out as KeyboardInterrupt."""
+    def serve_until_interrupted(self, listening: socket.socket, ready: Callable[[], None]) -> None:
+        """Serves at the socket, calls `ready`, and goes on until Ctrl-C, which comes out as
+        KeyboardInterrupt."""
 
         async def serve() -> None:
             async with self.serving(listening):
+                ready()
                 await asyncio.Event().wait()
 
         asyncio.run(serve())

@@ -53,6 +53,8 @@ async def server_process(folder: Path) -> AsyncIterator[ServerProcess]:
     try:
         server = await _started(process)
         if server is None:
+            # To signal a process that has ended would take its end away from asyncio.
+            await process.wait()
             raise CommandFailed(f"the server did not start. {_last_line(log_path)}".rstrip())
         yield server
     finally:

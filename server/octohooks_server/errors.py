@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import ClassVar, NamedTuple
 
+_MOST_SHOWN = 256
+
 
 class OctohooksError(Exception):
     """The base of all errors that are meant for a caller."""
@@ -28,6 +30,11 @@ class OctohooksError(Exception):
         self.metadata: dict[str, str] = dict(metadata or {})
 
 
+def _shown(reference: str) -> str:
+    """What of a caller's text comes back to it: an answer must not grow with the question."""
+    return reference if len(reference) <= _MOST_SHOWN else reference[:_MOST_SHOWN] + "…"
+
+
 class NotFound(OctohooksError):
     """No such entity for this caller; a deleted or a foreign one answers exactly the same."""
 
@@ -35,9 +42,10 @@ class NotFound(OctohooksError):
 
     def __init__(self, kind: str, reference: str) -> None:
         """`kind` is a noun such as `application`; `reference` is what the caller gave."""
-        super().__init__(f"There is no {kind} {reference!r}.")
+        shown = _shown(reference)
+        super().__init__(f"There is no {kind} {shown!r}.")
         self.kind = kind
-        self.reference = reference
+        self.reference = shown
 
 
 class AlreadyExists(OctohooksError):

@@ -8,7 +8,7 @@ from octohooks_server.errors import InvalidArgument, NotFound, OctohooksError, U
 def test_every_error_has_a_reason_and_a_sentence() -> None:
     raised: list[OctohooksError] = [
         NotFound("application", "app_1"),
-        errors.AlreadyExists("The UID is taken."),
+        errors.AlreadyExists("application", "some-user"),
         InvalidArgument.of("endpoint.url", "It has no host."),
         errors.FailedPrecondition("The endpoint is disabled.", reason="ENDPOINT_DISABLED"),
         errors.Unauthenticated(),

@@ -16,6 +16,8 @@ from octohooks_cli.session import Session
 if TYPE_CHECKING:
     from octohooks import Octohooks, Webhook
 
+    from octohooks_cli.output import Output
+
 
 def listen(
     session: Session,
@@ -62,11 +64,14 @@ def listen(
             status=status,
             fail_first=fail_first,
         )
-        if session.output.as_json:
-            session.output.json(json.dumps({"url": url}))
-        else:
-            session.output.line(f"Listening at {url} (Ctrl-C ends it)")
-        receiver.serve_until_interrupted(listening)
+        receiver.serve_until_interrupted(listening, ready=partial(_say_ready, session.output, url))
+
+
+def _say_ready(output: Output, url: str) -> None:
+    if output.as_json:
+        output.json(json.dumps({"url": url}))
+    else:
+        output.line(f"Listening at {url} (Ctrl-C ends it)")
 
 
 @contextmanager

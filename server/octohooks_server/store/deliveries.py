@@ -69,7 +69,7 @@ async def claim_due(
     """
     chosen, has_more = await _choose_due(conn, now=now, limit=limit, room=room)
     if not chosen:
-        return Claimed((), has_more, ())
+        return Claimed([], has_more, ())
     due = (
         (
             await conn.execute(
@@ -227,7 +227,7 @@ async def give_back(
     if claimed:
         await conn.execute(
             update(deliveries)
-            .where(_BY_KEY, deliveries.c.claim == bindparam("of_claim"))
+            .where(_BY_KEY, deliveries.c.claim == bindparam("of_claim"), deliveries.c.leased)
             .values(leased=False, due_at=due_at),
             [
                 {

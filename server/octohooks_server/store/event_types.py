@@ -1,5 +1,6 @@
 """Event types: what messages describe, and which schema their payloads have."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -62,6 +63,18 @@ async def find(conn: AsyncConnection, *, environment_id: str, name: str) -> Even
     return None if row is None else _event_type(row._mapping)
 
 
+async def find_many(
+    conn: AsyncConnection, *, environment_id: str, names: Sequence[str]
+) -> Mapping[str, EventType]:
+    """Those of these event types that are described, by name."""
+    rows = await conn.execute(
+        select(event_types).where(
+            event_types.c.environment_id == environment_id, event_types.c.name.in_(names)
+        )
+    )
+    return {row["name"]: _event_type(row) for row in rows.mappings()}
+
+
 async def find_rules(
     conn: AsyncConnection, *, environment_id: str, name: str
 ) -> PayloadRules | None:
@@ -97,13 +110,15 @@ async def list_page(
     shown: list[EventType] = []
     size = 0
     rows = await conn.stream(query.execution_options(max_row_buffer=_MOST_READ_AHEAD))
-    async with rows:
+    try:
         async for row in rows.mappings():
             event_type = _event_type(row)
             size += event_type.ByteSize()
             if shown and (len(shown) == limit or size > most_bytes):
                 return Page(shown, shown[-1].name)
             shown.append(event_type)
+    finally:
+        await rows.close()
     return Page(shown, None)
 
 

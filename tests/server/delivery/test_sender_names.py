@@ -20,12 +20,16 @@ A, AAAA = 1, 28
 
 
 class NameServer(asyncio.DatagramProtocol):
-    """Knows `ok*.test`, `many*.test` and `none*.test`, and never answers for any other name."""
+    """Knows `ok*.test`, `late*.test`, `many*.test` and `none*.test`, and no answer for others.
+
+    Those for `late*.test` are held back until they are let go.
+    """
 
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.asked_for_any = asyncio.Event()
         self.port = 0
+        self._held_back: list[tuple[bytes, tuple[str, int]]] = []
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -51,13 +55,20 @@ class NameServer(asyncio.DatagramProtocol):
             b"\xc0\x0c" + struct.pack(">HHIH", kind, 1, 60, len(address)) + address
             for address in answers
         )
+        self._held_back.append((head + data[12 : position + 5] + records, sender))
+        if not name.startswith("late"):
+            self.let_go()
+
+    def let_go(self) -> None:
         assert self._transport is not None
-        self._transport.sendto(head + data[12 : position + 5] + records, sender)
+        for answer, sender in self._held_back:
+            self._transport.sendto(answer, sender)
+        self._held_back.clear()
 
     def _answers(self, name: str, kind: int) -> list[bytes] | None:
         if name.startswith("none"):
             return []
-        if name.startswith("ok"):
+        if name.startswith(("ok", "late")):
             return [socket.inet_aton("127.0.0.1")] if kind == A else []
         if name.startswith("many"):
             if kind == A:
@@ -129,25 +140,29 @@ async def test_forty_names_that_hang_do_not_hold_up_another() -> None:
 
 
 async def test_a_name_is_asked_for_once_however_many_wait_for_it() -> None:
-    async with resolving(max_lookups=1) as (resolver, server):
-        waiting = [asyncio.create_task(resolver.addresses("ok.test")) for _ in range(50)]
+    async with resolving() as (resolver, server):
+        waiting = [asyncio.create_task(resolver.addresses("late.test")) for _ in range(50)]
+        await server.asked_for_any.wait()
         # One that gives up takes the answer from nobody.
         waiting[0].cancel()
+        await asyncio.wait(waiting[:1])
+        server.let_go()
         results = await asyncio.gather(*waiting, return_exceptions=True)
     assert isinstance(results[0], asyncio.CancelledError)
     assert results[1:] == [["127.0.0.1"]] * 49
-    assert server.asked == ["ok.test"]
+    assert server.asked == ["late.test"]
 
 
 async def test_waiting_for_a_place_counts_in_the_timeout() -> None:
     async with resolving(timeout=SHORT, max_lookups=1) as (resolver, server):
-        hanging = asyncio.create_task(resolver.addresses("hangs.test"))
-        await server.asked_for_any.wait()
-        with pytest.raises(NameNotResolved):
-            await resolver.addresses("hangs-too.test")
-        with pytest.raises(NameNotResolved):
-            await hanging
-        # The places are free again.
+        names = [f"hangs{number}.test" for number in range(5)]
+        results = await asyncio.gather(
+            *(resolver.addresses(name) for name in names), return_exceptions=True
+        )
+        assert all(isinstance(result, NameNotResolved) for result in results)
+        # Had each its own time from when its place was free, all would have been asked for in turn.
+        assert names[-1] not in server.asked
+        # The place is free again.
         assert list(await resolver.addresses("ok.test")) == ["127.0.0.1"]
 
 

@@ -1,0 +1,89 @@
+"""Servers, clients and receivers; what a server logged is shown with a test that fails."""
+
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from pathlib import Path
+
+import pytest
+from octohooks import AsyncOctohooks
+
+from tests.acceptance.process import ServerProcess
+from tests.receivers import Receiver
+
+StartServer = Callable[..., Awaitable[ServerProcess]]
+
+_SERVERS = pytest.StashKey[list[ServerProcess]]()
+_SHOWN_LINES = 200
+
+
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """One server for all tests that neither stop it nor need settings of their own."""
+    server = ServerProcess(tmp_path_factory.mktemp("shared"))
+    try:
+        server.start_blocking()
+        yield server
+    finally:
+        server.discard()
+
+
+@pytest.fixture
+def server(shared_server: ServerProcess, request: pytest.FixtureRequest) -> ServerProcess:
+    """A server that other tests use too; what they make is in other applications."""
+    _note(request.node, shared_server)
+    return shared_server
+
+
+@pytest.fixture
+def start_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[StartServer]:
+    """Starts servers of the test's own, each on a folder of its own, with the settings given."""
+    started: list[ServerProcess] = []
+
+    async def start(**settings: str) -> ServerProcess:
+        server = ServerProcess(tmp_path / f"server-{len(started)}", **settings)
+        started.append(server)
+        _note(request.node, server)
+        await server.start()
+        return server
+
+    yield start
+    for server in started:
+        server.discard()
+
+
+@pytest.fixture
+async def client(server: ServerProcess) -> AsyncIterator[AsyncOctohooks]:
+    """A client with a key of the `Development` environment of `server`."""
+    async with AsyncOctohooks(server.api_key, target=server.address) as client:
+        yield client
+
+
+@pytest.fixture
+async def application(client: AsyncOctohooks) -> str:
+    """The ID of an application that is the test's own."""
+    made = await client.application.create(uid=f"customer-{uuid.uuid4().hex}", name="A customer")
+    return made.id
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """A receiver that answers 200 to everything."""
+    async with Receiver() as receiver:
+        yield receiver
+
+
+def _note(item: pytest.Item, server: ServerProcess) -> None:
+    item.stash.setdefault(_SERVERS, []).append(server)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Adds what the test's servers printed last to the report of a failure."""
+    report = yield
+    if report.failed:
+        for server in item.stash.get(_SERVERS, []):
+            last = "\n".join(server.output[-_SHOWN_LINES:])
+            report.sections.append((f"server on {server.data_dir}", last))
+    return report

@@ -1,0 +1,179 @@
+"""A real server in a process of its own."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+OPERATOR_KEY = "the-operator-key-of-the-acceptance-tests"
+
+_ADDRESS = re.compile(r"Octohooks serves gRPC at (\S+)")
+_API_KEY = re.compile(r"export OCTOHOOKS_API_KEY=(\S+)")
+
+
+class ServerEnded(Exception):
+    """The process ended before it did what was waited for."""
+
+
+def environment(data_dir: Path, **settings: str) -> dict[str, str]:
+    """The variables of a server on this folder that may send to loopback and takes a free port.
+
+    `settings` are more of them, without their prefix and in lower case; an empty one unsets.
+    """
+    variables = {
+        "data_dir": str(data_dir),
+        "listen": "127.0.0.1:0",
+        "operator_key": OPERATOR_KEY,
+        "allowed_subnets": "127.0.0.0/8",
+        "log_format": "json",
+        "log_level": "debug",
+        **settings,
+    }
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("OCTOHOOKS_")}
+    return inherited | {f"OCTOHOOKS_{name.upper()}": value for name, value in variables.items()}
+
+
+class ServerProcess:
+    """`python -m octohooks_server` on a data folder; can be stopped in every way, and restarted."""
+
+    def __init__(self, data_dir: Path, **settings: str) -> None:
+        """`settings` as `environment` takes them."""
+        self.data_dir = data_dir
+        self.address = ""
+        # Only the first start on a folder shows it; it stays known over restarts.
+        self.api_key = ""
+        self.output: list[str] = []
+        self._settings = settings
+        self._process: subprocess.Popen[str] | None = None
+        self._pump: threading.Thread | None = None
+        self._changed = threading.Condition()
+        self._ended = False
+
+    @property
+    def pid(self) -> int:
+        """The process's ID."""
+        assert self._process is not None
+        return self._process.pid
+
+    async def start(self, **settings: str) -> None:
+        """Starts, with these settings beside the ones before, and returns once calls are served."""
+        self._settings |= settings
+        await asyncio.to_thread(self.start_blocking)
+
+    async def restart(self, **settings: str) -> None:
+        """Starts again on the same folder and, unless told otherwise, at the same port."""
+        await self.start(**{"listen": self.address, **settings})
+
+    def start_blocking(self) -> None:
+        """`start`, for where no event loop runs."""
+        assert self._process is None, "it runs already"
+        self.output = []
+        self._ended = False
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "octohooks_server"],
+            env=environment(self.data_dir, **self._settings),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            # Into one pipe, so that the lines stay in order.
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._pump = threading.Thread(target=self._read_output, daemon=True)
+        self._pump.start()
+        self._wait_for_log("serving", {})
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends a signal and waits for nothing."""
+        os.kill(self.pid, number)
+
+    async def kill(self) -> None:
+        """Ends the process as a crash does."""
+        self.signal(signal.SIGKILL)
+        await self.exited()
+
+    async def stop(self) -> int:
+        """Ends the process in order; answers its exit code."""
+        self.signal(signal.SIGTERM)
+        return await self.exited()
+
+    async def exited(self) -> int:
+        """Waits for the process to end; answers its exit code."""
+        return await asyncio.to_thread(self._wait_for_exit)
+
+    def discard(self) -> None:
+        """Ends the process, if it still runs, at the end of a test."""
+        if self._process is not None:
+            self._process.kill()
+            self._wait_for_exit()
+
+    def _wait_for_exit(self) -> int:
+        assert self._process is not None
+        assert self._pump is not None
+        code = self._process.wait()
+        self._pump.join()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        self._process = None
+        return code
+
+    async def logged(self, event: str, **fields: object) -> Mapping[str, Any]:
+        """The first log line of this run with this event and these fields; waits for it.
+
+        ServerEnded when the process ends without it.
+        """
+        return await asyncio.to_thread(self._wait_for_log, event, fields)
+
+    def logs(self, event: str) -> list[Mapping[str, Any]]:
+        """The log lines of this run with this event, so far."""
+        return [line for line in map(_parsed, list(self.output)) if line.get("event") == event]
+
+    def text(self) -> str:
+        """All that this run printed and logged so far."""
+        return "\n".join(self.output)
+
+    def _wait_for_log(self, event: str, fields: Mapping[str, object]) -> Mapping[str, Any]:
+        wanted = {"event": event, **fields}
+        seen = 0
+        with self._changed:
+            while True:
+                for text in self.output[seen:]:
+                    line = _parsed(text)
+                    if wanted.items() <= line.items():
+                        return line
+                seen = len(self.output)
+                if self._ended:
+                    raise ServerEnded(f"no {event} in:\n{self.text()}")
+                self._changed.wait()
+
+    def _read_output(self) -> None:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with self._changed:
+                self._take_in(line.rstrip("\n"))
+                self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def _take_in(self, line: str) -> None:
+        self.output.append(line)
+        if found := _ADDRESS.search(line):
+            self.address = found[1]
+        if found := _API_KEY.search(line):
+            self.api_key = found[1]
+
+
+def _parsed(line: str) -> Mapping[str, Any]:
+    """A log line's fields; none for what is no log line."""
+    if not line.startswith("{"):
+        return {}
+    fields: Mapping[str, Any] = json.loads(line)
+    return fields

@@ -1,0 +1,161 @@
+"""Calls of the API with raw requests, and refusals as values that tests compare."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, ResourceInfo
+from google.rpc.status_pb2 import Status
+
+from tests.server.api.rpcs import BY_REQUEST_TYPE, Rpc
+
+_SECONDS = 20.0
+
+Metadata = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A call, or one message of a batch or stream, that was refused, and what it was told."""
+
+    status: Status
+
+    @property
+    def code(self) -> str:
+        """The name of the gRPC status, such as `NOT_FOUND`."""
+        return next(code.name for code in grpc.StatusCode if code.value[0] == self.status.code)
+
+    @property
+    def message(self) -> str:
+        """The sentence for people."""
+        return self.status.message
+
+    @property
+    def info(self) -> ErrorInfo:
+        """The reason, which every refusal has."""
+        (info,) = self._details(ErrorInfo)
+        assert isinstance(info, ErrorInfo)
+        return info
+
+    @property
+    def reason(self) -> str:
+        """Such as `UID_TAKEN`."""
+        return self.info.reason
+
+    @property
+    def fields(self) -> list[str]:
+        """The paths of the fields that are wrong."""
+        return [
+            violation.field
+            for bad_request in self._details(BadRequest)
+            for violation in bad_request.field_violations
+        ]
+
+    @property
+    def resource(self) -> tuple[str, str]:
+        """The type and the name of what was not found or exists already."""
+        (info,) = self._details(ResourceInfo)
+        return info.resource_type, info.resource_name
+
+    @property
+    def cause(self) -> tuple[str, str]:
+        """Code and reason."""
+        return self.code, self.reason
+
+    def _details(self, kind: type[Any]) -> list[Any]:
+        found = []
+        for detail in self.status.details:
+            message = kind()
+            if detail.Unpack(message):
+                found.append(message)
+        return found
+
+
+class Refused(Exception):
+    """The call was refused, where a test counts on an answer."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(str(refusal.status))
+        self.refusal = refusal
+
+
+class Api:
+    """The API as the holder of one key sees it."""
+
+    def __init__(self, channel: grpc.aio.Channel, key: str | None) -> None:
+        self._channel = channel
+        self._metadata: Metadata = () if key is None else (("authorization", f"Bearer {key}"),)
+
+    async def __call__(self, request: Message, *, idempotency_key: str | None = None) -> Any:
+        """The answer to a unary call; which RPC it is, its type tells. Refused when there is
+        none.
+        """
+        rpc = BY_REQUEST_TYPE[type(request)]
+        assert not (rpc.client_streams or rpc.server_streams)
+        keyed = () if idempotency_key is None else (("idempotency-key", idempotency_key),)
+        (answer,) = await self.exchange(rpc, [request.SerializeToString()], keyed)
+        return answer
+
+    async def refusal(self, request: Message, *, idempotency_key: str | None = None) -> Refusal:
+        """Why the call, of any kind, is refused; fails when it is not."""
+        keyed = () if idempotency_key is None else (("idempotency-key", idempotency_key),)
+        rpc = BY_REQUEST_TYPE[type(request)]
+        return await self.refusal_of_bytes(rpc, request.SerializeToString(), keyed)
+
+    async def refusal_of_bytes(self, rpc: Rpc, data: bytes, metadata: Metadata = ()) -> Refusal:
+        """Why a call with these bytes as its request is refused; fails when it is not."""
+        try:
+            answers = await self.exchange(rpc, [data], metadata)
+        except Refused as error:
+            return error.refusal
+        raise AssertionError(f"{rpc.method} was not refused: {answers}")
+
+    async def exchange(
+        self, rpc: Rpc, requests: Sequence[bytes], metadata: Metadata = ()
+    ) -> list[Any]:
+        """Sends the bytes of these requests, ends the sending, and gathers the answers.
+
+        Of a stream that the server would not end, the first answer alone. Refused when the call is.
+        """
+        try:
+            return [answer async for answer in self._answers(rpc, requests, metadata)]
+        except grpc.aio.AioRpcError as error:
+            raise Refused(refusal_of(error)) from None
+
+    async def _answers(
+        self, rpc: Rpc, requests: Sequence[bytes], metadata: Metadata
+    ) -> AsyncIterator[Any]:
+        options: dict[str, Any] = {
+            "metadata": (*self._metadata, *metadata),
+            "timeout": _SECONDS,
+        }
+        parse = rpc.response_type.FromString
+        if rpc.client_streams:
+            both = self._channel.stream_stream(rpc.path, None, parse)
+            async for answer in both(iter(requests), **options):
+                yield answer
+        elif rpc.server_streams:
+            stream = self._channel.unary_stream(rpc.path, None, parse)(requests[0], **options)
+            yield await anext(aiter(stream))
+            stream.cancel()
+        else:
+            yield await self._channel.unary_unary(rpc.path, None, parse)(requests[0], **options)
+
+
+def refusal_of(error: grpc.aio.AioRpcError) -> Refusal:
+    """What a failed call was told; the `google.rpc.Status` agrees with the status of gRPC."""
+    trailing = dict(error.trailing_metadata() or ())
+    details = trailing.get("grpc-status-details-bin")
+    assert isinstance(details, bytes), f"no google.rpc.Status came: {error!r}"
+    status = Status.FromString(details)
+    assert status.code == error.code().value[0]
+    assert status.message == error.details()
+    return Refusal(status)
+
+
+def refusal_in(failure: Any) -> Refusal:
+    """The refusal of one message of a batch or stream; it has the fields of a Status."""
+    return Refusal(Status.FromString(failure.SerializeToString()))

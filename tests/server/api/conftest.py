@@ -1,0 +1,53 @@
+"""One server for all tests that need none of their own, and an environment for each test.
+
+Server and tests share the loop of the session, so tests that use these fixtures are marked with
+`pytest.mark.asyncio(loop_scope="session")`.
+"""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from octohooks import AsyncOctohooks
+
+from tests.receivers import Receiver
+from tests.server.api.calls import Api
+from tests.server.api.serving import Server, Tenant, serving
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
+    """A server that other tests use too."""
+    async with serving(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def tenant(server: Server) -> Tenant:
+    """An environment of the test's own."""
+    return await server.new_tenant()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def other_tenant(server: Server) -> Tenant:
+    """Another environment of the test's own."""
+    return await server.new_tenant()
+
+
+@pytest.fixture
+def api(tenant: Tenant) -> Api:
+    """The API for a key of the test's own environment."""
+    return tenant.api
+
+
+@pytest.fixture
+def octohooks(tenant: Tenant) -> AsyncOctohooks:
+    """The SDK with a key of the test's own environment."""
+    return tenant.octohooks
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def receiver() -> AsyncIterator[Receiver]:
+    """A receiver that answers 200 to everything."""
+    async with Receiver() as receiver:
+        yield receiver

@@ -1,0 +1,211 @@
+"""Transactions, and what becomes of them when the database is away or the disk is full."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, closing, contextmanager
+from pathlib import Path
+
+import pytest
+from octohooks_server.errors import ResourceExhausted, Unavailable
+from octohooks_server.store.database import Database, insert_unless_taken
+from octohooks_server.store.tables import instance
+from sqlalchemy import insert, select, text, update
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+@pytest.fixture
+async def impatient(
+    database_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Database]:
+    """A database that waits for locks and connections no longer than a moment."""
+    monkeypatch.setattr("octohooks_server.store.database._BUSY_TIMEOUT_MS", 20)
+    database = Database(f"sqlite:///{database_file}")
+    yield database
+    await database.close()
+
+
+@contextmanager
+def locked_by_another_process(file: Path) -> Iterator[None]:
+    """While the block runs, somebody else holds the lock that a write needs."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+async def put(conn: AsyncConnection, name: str, value: bytes = b"") -> None:
+    await conn.execute(insert(instance), {"name": name, "value": value})
+
+
+async def names(database: Database) -> set[str]:
+    async with database.read() as conn:
+        return set((await conn.execute(select(instance.c.name))).scalars())
+
+
+async def test_a_write_is_committed_at_the_end_of_its_block(database: Database) -> None:
+    async with database.write() as conn:
+        await put(conn, "one")
+        assert await names(database) == set()
+    assert await names(database) == {"one"}
+
+
+async def test_a_write_whose_block_raises_changes_nothing(database: Database) -> None:
+
+    async def fail() -> None:
+        async with database.write() as conn:
+            await put(conn, "one")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        await fail()
+    assert await names(database) == set()
+    async with database.write() as conn:
+        await put(conn, "two")
+    assert await names(database) == {"two"}
+
+
+async def test_a_write_that_is_cancelled_changes_nothing(database: Database) -> None:
+    has_written = asyncio.Event()
+
+    async def write() -> None:
+        async with database.write() as conn:
+            await put(conn, "one")
+            has_written.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(write())
+    await has_written.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    assert await names(database) == set()
+    async with database.write() as conn:
+        await put(conn, "two")
+    assert await names(database) == {"two"}
+
+
+async def test_a_read_sees_one_state_of_the_database(database: Database) -> None:
+    async with database.read() as conn:
+        assert (await conn.execute(select(instance.c.name))).all() == []
+        async with database.write() as writing:
+            await put(writing, "one")
+        assert (await conn.execute(select(instance.c.name))).all() == []
+    assert await names(database) == {"one"}
+
+
+async def test_a_read_cannot_write(database: Database) -> None:
+    with pytest.raises(DBAPIError, match="readonly"):
+        async with database.read() as conn:
+            await put(conn, "one")
+
+
+async def test_writes_at_the_same_time_come_one_after_another(database: Database) -> None:
+    async with database.write() as conn:
+        await put(conn, "counter", b"0")
+
+    async def count() -> None:
+        async with database.write() as conn:
+            value = await conn.scalar(select(instance.c.value))
+            assert value is not None
+            await conn.execute(update(instance).values(value=str(int(value) + 1).encode()))
+
+    await asyncio.gather(*(count() for _ in range(50)))
+    async with database.read() as conn:
+        assert await conn.scalar(select(instance.c.value)) == b"50"
+
+
+async def test_a_commit_is_on_disk_before_it_is_told(database: Database) -> None:
+    """WAL alone is not enough: without FULL, a power cut takes the last commits along."""
+    async with database.write() as conn:
+        assert await conn.scalar(text("PRAGMA journal_mode")) == "wal"
+        assert await conn.scalar(text("PRAGMA synchronous")) == 2
+
+
+async def test_readers_never_checkpoint(database: Database) -> None:
+    """Two connections that checkpoint can corrupt the log in SQLite before 3.51.3."""
+    async with database.read() as conn:
+        assert await conn.scalar(text("PRAGMA wal_autocheckpoint")) == 0
+    async with database.write() as conn:
+        assert (await conn.scalar(text("PRAGMA wal_autocheckpoint")) or 0) > 0
+
+
+async def test_a_database_that_stays_locked_is_unavailable_and_works_again_afterwards(
+    impatient: Database, database_file: Path
+) -> None:
+    async with impatient.write() as conn:
+        await put(conn, "before")
+    with locked_by_another_process(database_file):
+        for _ in range(3):
+            with pytest.raises(Unavailable) as refusal:
+                async with impatient.write() as conn:
+                    await put(conn, "during")
+            assert refusal.value.reason == "DATABASE_UNAVAILABLE"
+        # Who only reads is not held up.
+        assert await names(impatient) == {"before"}
+    async with impatient.write() as conn:
+        await put(conn, "after")
+    assert await names(impatient) == {"before", "after"}
+
+
+async def test_a_read_that_gets_no_connection_in_time_is_unavailable(impatient: Database) -> None:
+
+    async def read_many_times_at_once(stack: AsyncExitStack) -> None:
+        for _ in range(100):
+            await stack.enter_async_context(impatient.read())
+
+    async with AsyncExitStack() as stack:
+        with pytest.raises(Unavailable):
+            await read_many_times_at_once(stack)
+    assert await names(impatient) == set()
+
+
+async def test_a_full_disk_is_told_and_stores_nothing(database: Database) -> None:
+    async with database.write() as conn:
+        pages = await conn.scalar(text("PRAGMA page_count"))
+        await conn.execute(text(f"PRAGMA max_page_count = {pages}"))
+
+    async def fill() -> None:
+        async with database.write() as conn:
+            await put(conn, "small")
+            await put(conn, "large", bytes(1 << 20))
+
+    with pytest.raises(ResourceExhausted) as refusal:
+        await fill()
+    assert refusal.value.reason == "STORAGE_FULL"
+    assert await names(database) == set()
+    async with database.write() as conn:
+        await conn.execute(text("PRAGMA max_page_count = 1000000"))
+    async with database.write() as conn:
+        await put(conn, "large", bytes(1 << 20))
+    assert await names(database) == {"large"}
+
+
+async def test_a_defect_of_ours_is_not_taken_for_a_database_that_is_away(
+    database: Database,
+) -> None:
+    with pytest.raises(DBAPIError):
+        async with database.write() as conn:
+            await conn.execute(text("SELECT * FROM no_such_table"))
+
+
+async def test_closing_folds_the_log_into_the_database_file(
+    database: Database, database_file: Path
+) -> None:
+    async with database.write() as conn:
+        await put(conn, "one")
+    await names(database)
+    await database.close()
+    assert [file.name for file in database_file.parent.iterdir()] == [database_file.name]
+    with closing(sqlite3.connect(database_file)) as conn:
+        assert conn.execute("SELECT name FROM instance").fetchall() == [("one",)]
+
+
+async def test_an_insert_unless_taken_says_which_rows_it_made(database: Database) -> None:
+    rows = [{"name": name, "value": b""} for name in ("one", "two", "one")]
+    statement = insert_unless_taken
+    async with database.write() as conn:
+        await put(conn, "two")
+        made = await conn.execute(statement(conn, instance).returning(instance.c.name), rows)
+        assert made.scalars().all() == ["one"]
+    assert await names(database) == {"one", "two"}

@@ -1,0 +1,221 @@
+"""Pieces of work that arrive together share a transaction and nothing else."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import pytest
+from octohooks_server.errors import NotFound, OctohooksError, Unavailable
+from octohooks_server.store.database import Database
+from octohooks_server.store.group_commit import GroupCommit
+from octohooks_server.store.tables import instance
+from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+class Names:
+    """Writes names into a table, and knows which came in one transaction."""
+
+    def __init__(self, check: Callable[[str], None] = lambda name: None) -> None:
+        """`check` may raise for a name, which harms the whole transaction."""
+        self.groups: list[list[str]] = []
+        self.committed: list[int | OctohooksError] = []
+        self.is_writing = asyncio.Event()
+        self.may_commit = asyncio.Event()
+        self.may_commit.set()
+        self._check = check
+
+    def take_note(self, results: Sequence[int | OctohooksError]) -> None:
+        self.committed.extend(results)
+
+    async def write(
+        self, conn: AsyncConnection, names: Sequence[str]
+    ) -> Sequence[int | OctohooksError]:
+        self.groups.append(list(names))
+        results: list[int | OctohooksError] = []
+        for name in names:
+            if name.startswith("refused"):
+                results.append(NotFound("name", name))
+                continue
+            await conn.execute(insert(instance), {"name": name, "value": b""})
+            self._check(name)
+            results.append(len(name))
+        self.is_writing.set()
+        await self.may_commit.wait()
+        return results
+
+
+async def stored(database: Database) -> set[str]:
+    async with database.read() as conn:
+        return set((await conn.execute(select(instance.c.name))).scalars())
+
+
+def numbered(count: int) -> list[str]:
+    return [f"name {number}" for number in range(count)]
+
+
+async def test_a_submitted_item_is_stored_and_answered(database: Database) -> None:
+    names = Names()
+    commits: GroupCommit[str, int] = GroupCommit(database, names.write, names.take_note)
+    assert await commits.submit("lone") == len("lone")
+    assert await stored(database) == {"lone"}
+    assert names.groups == [["lone"]]
+
+
+async def test_items_that_arrive_together_share_one_transaction(database: Database) -> None:
+    names = Names()
+    commits: GroupCommit[str, int] = GroupCommit(database, names.write, names.take_note)
+    wanted = numbered(120)
+    results = await asyncio.gather(*map(commits.submit, wanted))
+    assert names.groups == [wanted]
+    assert results == [len(name) for name in wanted]
+    assert await stored(database) == set(wanted)
+
+
+async def test_items_that_arrive_during_a_write_share_the_next_transaction(
+    database: Database,
+) -> None:
+    names = Names()
+    names.may_commit.clear()
+    commits: GroupCommit[str, int] = GroupCommit(database, names.write, names.take_note)
+    first = asyncio.create_task(commits.submit("first"))
+    await names.is_writing.wait()
+    others = [asyncio.create_task(commits.submit(name)) for name in numbered(30)]
+    await asyncio.sleep(0)
+    names.may_commit.set()
+    await asyncio.gather(first, *others)
+    assert names.groups == [["first"], numbered(30)]
+
+
+async def test_a_transaction_holds_at_most_200_items(database: Database) -> None:
+    names = Names()
+    commits: GroupCommit[str, int] = GroupCommit(database, names.write, names.take_note)
+    wanted = numbered(450)
+    await asyncio.gather(*map(commits.submit, wanted))
+    assert [len(group) for group in names.groups] == [200, 200, 50]
+    assert await stored(database) == set(wanted)
+
+
+async def test_an_error_among_the_results_is_for_its_own_submitter_alone(
+    database: Database,
+) -> None:
+    names = Names()
+    commits: GroupCommit[str, int] = GroupCommit(database, names.write, names.take_note)
+    results = await asyncio.gather(
+        commits.submit("one"), commits.submit("refused"), commits.submit("two"),
+        return_exceptions=True,
+    )  # fmt: skip
+    assert [type(result) for result in results] == [int, NotFound, int]
+    assert len(names.groups) == 1
+    assert await stored(database) == {"one", "two"}
+
+
+async def test_a_poisonous_item_fails_alone(database: Database) -> None:
+    def check(name: str) -> None:
+        if name == "poison":
+            raise ValueError(name)
+
+    names = Names(check)
+    commits: GroupCommit[str, int] = GroupCommit(database, names.write, names.take_note)
+    wanted = ["one", "poison", "two", "three"]
+    results = await asyncio.gather(*map(commits.submit, wanted), return_exceptions=True)
+    assert [type(result) for result in results] == [int, ValueError, int, int]
+    assert await stored(database) == {"one", "two", "three"}
+    assert names.committed == [len("one"), len("two"), len("three")]
+    assert await commits.submit("afterwards") == len("afterwards")
+
+
+async def test_a_constraint_that_one_item_breaks_fails_that_item_alone(database: Database) -> None:
+    names = Names()
+    commits: GroupCommit[str, int] = GroupCommit(database, names.write, names.take_note)
+    await commits.submit("taken")
+    results = await asyncio.gather(
+        *map(commits.submit, ["one", "taken", "two"]), return_exceptions=True
+    )
+    assert [isinstance(result, Exception) for result in results] == [False, True, False]
+    assert await stored(database) == {"taken", "one", "two"}
+
+
+async def test_a_database_that_is_away_fails_the_group_without_trying_each_item(
+    database: Database,
+) -> None:
+    away = True
+
+    def check(name: str) -> None:
+        if away:
+            raise Unavailable("The database is away.")
+
+    names = Names(check)
+    commits: GroupCommit[str, int] = GroupCommit(database, names.write, names.take_note)
+    results = await asyncio.gather(*map(commits.submit, numbered(20)), return_exceptions=True)
+    assert {type(result) for result in results} == {Unavailable}
+    assert len(names.groups) == 1
+    assert names.committed == []
+    assert await stored(database) == set()
+    away = False
+    assert await commits.submit("afterwards") == len("afterwards")
+
+
+async def test_an_item_that_is_cancelled_before_its_group_is_written_is_not_stored(
+    database: Database,
+) -> None:
+    names = Names()
+    commits: GroupCommit[str, int] = GroupCommit(database, names.write, names.take_note)
+    names.may_commit.clear()
+    first = asyncio.create_task(commits.submit("first"))
+    await names.is_writing.wait()
+    given_up = asyncio.create_task(commits.submit("given up"))
+    kept = asyncio.create_task(commits.submit("kept"))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    await asyncio.wait([given_up])
+    names.may_commit.set()
+    await asyncio.gather(first, kept)
+    await commits.settle()
+    assert given_up.cancelled()
+    assert await stored(database) == {"first", "kept"}
+
+
+async def test_an_item_that_is_cancelled_while_it_is_written_is_stored_whole(
+    database: Database,
+) -> None:
+    names = Names()
+    names.may_commit.clear()
+    commits: GroupCommit[str, int] = GroupCommit(database, names.write, names.take_note)
+    given_up = asyncio.create_task(commits.submit("given up"))
+    await names.is_writing.wait()
+    given_up.cancel()
+    await asyncio.wait([given_up])
+    assert names.committed == []
+    names.may_commit.set()
+    await commits.settle()
+    assert await stored(database) == {"given up"}
+    # What follows from the commit does not depend on who waits for it.
+    assert names.committed == [len("given up")]
+
+
+async def test_settling_waits_for_all_that_was_submitted(database: Database) -> None:
+    names = Names()
+    commits: GroupCommit[str, int] = GroupCommit(database, names.write, names.take_note)
+    wanted = numbered(450)
+    submitted = [asyncio.create_task(commits.submit(name)) for name in wanted]
+    await asyncio.sleep(0)
+    await commits.settle()
+    assert await stored(database) == set(wanted)
+    await asyncio.gather(*submitted)
+
+
+async def test_settling_what_never_had_anything_returns_at_once(database: Database) -> None:
+    names = Names()
+    commits: GroupCommit[str, int] = GroupCommit(database, names.write, names.take_note)
+    await commits.settle()
+
+
+async def test_a_lone_item_does_not_linger(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("octohooks_server.store.group_commit._LINGER_SECONDS", 3600)
+    names = Names()
+    commits: GroupCommit[str, int] = GroupCommit(database, names.write, names.take_note)
+    for name in numbered(3):
+        await commits.submit(name)
+    assert await stored(database) == set(numbered(3))
