@@ -22,8 +22,8 @@ _MESSAGES = (
 _RETRY_SCHEDULE = (0, 1, 2, 2)
 _TIME_LIMIT = 30
 _NEXT = (
-    "Next: `octohooks serve` in one terminal, and, with the key that it prints in"
-    f" OCTOHOOKS_API_KEY, `octohooks listen --register {_APPLICATION}` in another."
+    "Next: `OCTOHOOKS_ALLOWED_SUBNETS=127.0.0.0/8 octohooks serve` in one terminal and, with the"
+    f" key that it prints, `octohooks listen --register {_APPLICATION}` in another."
 )
 
 

@@ -1,7 +1,5 @@
 """EventTypeService."""
 
-import asyncio
-
 from octohooks.v1.event_type_pb2 import EventType
 from octohooks.v1.event_type_service_pb2 import (
     ArchiveEventTypeRequest,
@@ -25,11 +23,16 @@ from octohooks_server.api.caller import current_caller, environment_of_caller
 from octohooks_server.api.checks import Checks
 from octohooks_server.api.dependencies import Dependencies
 from octohooks_server.api.event_type_checks import check_event_type
-from octohooks_server.api.event_type_import import plan_import, read_event_types
+from octohooks_server.api.event_type_import import (
+    describes_the_same,
+    read_event_types,
+    with_description_of,
+)
 from octohooks_server.api.event_type_rules import EventTypeRules
 from octohooks_server.api.field_masks import updated
 from octohooks_server.api.gate import Context
 from octohooks_server.api.idempotency import once
+from octohooks_server.api.schema_threads import in_schema_thread
 from octohooks_server.store import event_types
 
 _CHANGEABLE = ("description", "schema", "examples", "archived", "metadata")
@@ -53,7 +56,7 @@ class EventTypeServicer(EventTypeServiceServicer):
         checks = Checks()
         checks.output_only("event_type", request.event_type, _OUTPUT_ONLY)
         checks.event_type("event_type.name", request.event_type.name)
-        check_event_type(checks, "event_type", request.event_type)
+        await in_schema_thread(check_event_type, checks, "event_type", request.event_type)
         checks.done()
         now = self._clock()
 
@@ -111,19 +114,30 @@ class EventTypeServicer(EventTypeServiceServicer):
         checks = Checks()
         checks.reference("event_type", request.event_type)
         checks.done()
-        now = self._clock()
-        async with self._database.write() as conn:
-            find = event_types.find if request.allow_missing else event_types.get
-            current = await find(conn, environment_id=environment_id, name=request.event_type)
-            store = event_types.store_update
+        find = event_types.find if request.allow_missing else event_types.get
+        name = request.event_type
+        while True:
+            async with self._database.read() as conn:
+                current = await find(conn, environment_id=environment_id, name=name)
             if current is None:
-                checks.event_type("event_type", request.event_type)
-                current = EventType(name=request.event_type)
-                store = event_types.create
-            new = updated(current, request.values, request.update_mask, changeable=_CHANGEABLE)
-            check_event_type(checks, "values", new)
+                checks.event_type("event_type", name)
+            new = updated(
+                current or EventType(name=name),
+                request.values,
+                request.update_mask,
+                changeable=_CHANGEABLE,
+            )
+            await in_schema_thread(check_event_type, checks, "values", new)
             checks.done()
-            stored = await store(conn, environment_id=environment_id, event_type=new, now=now)
+            async with self._database.write() as conn:
+                # The check takes long and is not made in here, where all others would wait for it.
+                if await find(conn, environment_id=environment_id, name=name) != current:
+                    continue
+                store = event_types.create if current is None else event_types.store_update
+                stored = await store(
+                    conn, environment_id=environment_id, event_type=new, now=self._clock()
+                )
+            break
         self._rules.forget(environment_id)
         return UpdateEventTypeResponse(event_type=stored)
 
@@ -158,28 +172,29 @@ class EventTypeServicer(EventTypeServiceServicer):
         checks = Checks()
         checks.required("document", request.document)
         checks.done()
-        # A large document takes a second, in which other calls go on.
-        described = await asyncio.to_thread(read_event_types, request.document)
+        described = await in_schema_thread(read_event_types, request.document)
+        response = ImportOpenApiResponse()
         now = self._clock()
-        open_database = self._database.read if request.dry_run else self._database.write
-        async with open_database() as conn:
-            existing = await event_types.find_many(
-                conn, environment_id=environment_id, names=[one.name for one in described]
-            )
-            plan = plan_import(described, existing)
-            if not request.dry_run:
-                for store, chosen in (
-                    (event_types.create, plan.created),
-                    (event_types.store_update, plan.updated),
-                ):
-                    for event_type in chosen:
-                        stored = await store(
-                            conn, environment_id=environment_id, event_type=event_type, now=now
-                        )
-                        event_type.CopyFrom(stored)
+        begin = self._database.read if request.dry_run else self._database.write
+        async with begin() as conn:
+            for event_type in described:
+                name = event_type.name
+                existing = await event_types.find(conn, environment_id=environment_id, name=name)
+                if existing is not None and describes_the_same(existing, event_type):
+                    response.unchanged.append(name)
+                    continue
+                store, changed = event_types.create, response.created
+                if existing is not None:
+                    event_type = with_description_of(existing, event_type)
+                    store, changed = event_types.store_update, response.updated
+                if not request.dry_run:
+                    event_type = await store(
+                        conn, environment_id=environment_id, event_type=event_type, now=now
+                    )
+                changed.append(event_type)
         if not request.dry_run:
             self._rules.forget(environment_id)
-        return plan
+        return response
 
 
 def _check_reference(event_type: str) -> None:

@@ -53,6 +53,17 @@ def value_at(document: Any, pointer: Pointer) -> Any:
     return value
 
 
+def nesting(value: Any) -> int:
+    """How deep lists and objects nest in each other."""
+    level, depth = [value], 0
+    while level := [one for one in level if isinstance(one, dict | list)]:
+        depth += 1
+        level = [
+            inner for one in level for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+    return depth
+
+
 def is_schema(value: Any) -> bool:
     """Whether a value stands for a schema at all."""
     return isinstance(value, dict | bool)

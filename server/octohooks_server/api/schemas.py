@@ -15,6 +15,7 @@ from octohooks_server.api.schema_structure import (
     Pointer,
     SchemaStructure,
     is_schema,
+    nesting,
     pointer_text,
 )
 
@@ -97,7 +98,7 @@ def _parsed(text: str) -> Any:
         ) from None
     if not is_schema(root):
         raise SchemaProblem("A schema is a JSON object, true or false.")
-    if _nesting(root) > _MAX_NESTING:
+    if nesting(root) > _MAX_NESTING:
         raise SchemaProblem(f"The schema nests deeper than {_MAX_NESTING} levels.")
     return root
 
@@ -158,14 +159,3 @@ def _place(pointer: Pointer) -> str:
     if not pointer:
         return "At its root"
     return f"At {pointer_text(pointer)[:_MOST_SHOWN]}"
-
-
-def _nesting(value: Any) -> int:
-    """How deep lists and objects nest in each other."""
-    level, depth = [value], 0
-    while level := [one for one in level if isinstance(one, dict | list)]:
-        depth += 1
-        level = [
-            inner for one in level for inner in (one.values() if isinstance(one, dict) else one)
-        ]
-    return depth

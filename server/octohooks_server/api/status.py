@@ -1,5 +1,7 @@
 """From domain errors to `google.rpc.Status`, the one place that knows gRPC's codes."""
 
+from collections.abc import Iterator, Sequence
+
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
@@ -19,9 +21,16 @@ from octohooks_server.errors import (
     ResourceExhausted,
     Unauthenticated,
     Unavailable,
+    Violation,
 )
 
 _DOMAIN = "octohooks"
+# A status travels in trailing metadata, of which gRPC clients take 8 KiB: its text twice, once with
+# three bytes for each that is not ASCII, and all of it in base64. What a caller sent is told back up
+# to here, in bytes.
+_MOST_BYTES_OF_MESSAGE = 800
+_MOST_BYTES_OF_VIOLATIONS = 2_000
+_MOST_BYTES_OF_NAME = 400
 _CODES: dict[type[OctohooksError], int] = {
     InvalidArgument: Code.INVALID_ARGUMENT,
     NotFound: Code.NOT_FOUND,
@@ -79,19 +88,39 @@ def _status(
             BadRequest(
                 field_violations=[
                     BadRequest.FieldViolation(field=one.field, description=one.description)
-                    for one in error.violations
+                    for one in _first_of(error.violations)
                 ]
             )
         )
     if isinstance(error, NotFound | AlreadyExists):
-        details.append(ResourceInfo(resource_type=error.kind, resource_name=error.reference))
+        name = _cut(error.reference, _MOST_BYTES_OF_NAME)
+        details.append(ResourceInfo(resource_type=error.kind, resource_name=name))
     if isinstance(error, Unavailable) and error.retry_after is not None:
         delay = Duration()
         delay.FromTimedelta(error.retry_after)
         details.append(RetryInfo(retry_delay=delay))
-    status = Status(code=code, message=message)
+    status = Status(code=code, message=_cut(message, _MOST_BYTES_OF_MESSAGE))
     for detail in details:
         packed = Any()
         packed.Pack(detail)
         status.details.append(packed)
     return status
+
+
+def _first_of(violations: Sequence[Violation]) -> Iterator[Violation]:
+    """As many violations as there is room for, the first one at least."""
+    left = _MOST_BYTES_OF_VIOLATIONS
+    for field, description in violations:
+        one = Violation(_cut(field, _MOST_BYTES_OF_NAME), _cut(description, _MOST_BYTES_OF_MESSAGE))
+        left -= len(one.field.encode()) + len(one.description.encode())
+        if left < 0:
+            return
+        yield one
+
+
+def _cut(text: str, most_bytes: int) -> str:
+    """The text, with an ellipsis in place of what is beyond `most_bytes` in UTF-8."""
+    encoded = text.encode()
+    if len(encoded) <= most_bytes:
+        return text
+    return encoded[: most_bytes - 3].decode(errors="ignore") + "…"

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-_MOST_NESTING = 100
+MOST_NESTING = 100
 # What all values may take with every alias replaced by what it stands for: characters, and so many
 # more for each value.
 _MOST_SIZE = 8 * 1024 * 1024
@@ -133,7 +133,7 @@ class _Reader:
         if event.anchor:
             self._anchored[event.anchor] = None
         self._open.append(_Open(event.anchor, is_object=is_object))
-        if len(self._open) > _MOST_NESTING:
+        if len(self._open) > MOST_NESTING:
             raise _too_deep()
         self._grow(_SIZE_OF_A_VALUE)
 
@@ -154,7 +154,7 @@ class _Reader:
                 raise YamlProblem(f"A key is no text{_at(event.start_mark)}.")
             container.key = value.value
             return
-        if len(self._open) + value.nesting > _MOST_NESTING:
+        if len(self._open) + value.nesting > MOST_NESTING:
             raise _too_deep()
         self._grow(value.size)
         self._add(value, event)
@@ -218,7 +218,7 @@ def _scalar(event: Any) -> Any:
 
 
 def _too_deep() -> YamlProblem:
-    return YamlProblem(f"It nests deeper than {_MOST_NESTING} levels.")
+    return YamlProblem(f"It nests deeper than {MOST_NESTING} levels.")
 
 
 def _at(mark: Any) -> str:

@@ -15,7 +15,7 @@ from octohooks_server.delivery.exchange import Exchange
 from octohooks_server.delivery.judge import outcome_of
 from octohooks_server.delivery.keys import live_keys
 from octohooks_server.delivery.pacing import Pacers
-from octohooks_server.errors import OctohooksError
+from octohooks_server.errors import OctohooksError, ResourceExhausted, Unavailable
 from octohooks_server.rules.signing import SigningKey
 from octohooks_server.store import deliveries
 from octohooks_server.store.database import Database
@@ -34,8 +34,10 @@ _MOST_SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_AFTER_A_FAILURE = 1.0
 # Under a rate limit, no more is held in memory than may start within this time.
 _PACED_SECONDS = 2.0
-# For each attempt that may be under way at an endpoint, how many more may wait for it in memory.
-_WAITING_PER_PLACE = 1
+# For each attempt that may be under way, at an endpoint and in total, how many more may wait in
+# memory: enough that an endpoint is kept busy between two looks.
+_WAITING_PER_PLACE = 5
+_WAITING_PER_PLACE_IN_TOTAL = 1
 
 
 class Sends(Protocol):
@@ -258,7 +260,7 @@ class DeliveryLoop:
         return min((pacer.fits(now, _PACED_SECONDS) for pacer in pacers), default=sys.maxsize)
 
     def _total_room(self) -> int:
-        return self._bounds.max_in_flight * (1 + _WAITING_PER_PLACE) - self._claimed
+        return self._bounds.max_in_flight * (1 + _WAITING_PER_PLACE_IN_TOTAL) - self._claimed
 
     def _line_up(self, endpoint_id: str, lane: _Lane) -> None:
         """Puts a lane that can start an attempt behind the others."""
@@ -348,8 +350,8 @@ class DeliveryLoop:
         while True:
             try:
                 return await self._outcomes.submit(outcome)
-            except OctohooksError:
-                # The database is away; the outcome is kept until it is back, or the process ends.
+            except (Unavailable, ResourceExhausted):
+                # The database is away or full; the outcome is kept until it is back.
                 await asyncio.sleep(_SECONDS_AFTER_A_FAILURE)
 
 

@@ -1,0 +1,61 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from octohooks_server.clock import SteadyClock
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+class Machine:
+    """A system whose clock can be set, while real time passes by itself."""
+
+    def __init__(self) -> None:
+        self.elapsed = 0.0
+        self.set_by = timedelta(0)
+
+    def wall(self) -> datetime:
+        return NOON + timedelta(seconds=self.elapsed) + self.set_by
+
+    def clock(self) -> SteadyClock:
+        return SteadyClock(self.wall, lambda: self.elapsed)
+
+
+def test_the_steady_clock_shows_the_time_of_the_system() -> None:
+    machine = Machine()
+    clock = machine.clock()
+    machine.elapsed += 90
+    assert clock() == NOON + timedelta(seconds=90)
+
+
+@pytest.mark.parametrize("step", [HOUR, -HOUR], ids=["forward", "back"])
+def test_a_clock_set_by_an_hour_moves_a_wait_by_a_twentieth_at_the_most(step: timedelta) -> None:
+    machine = Machine()
+    clock = machine.clock()
+    machine.set_by = step
+    before = clock()
+    machine.elapsed += 100
+    assert timedelta(seconds=95) <= clock() - before <= timedelta(seconds=105)
+
+
+@pytest.mark.parametrize("step", [HOUR, -HOUR], ids=["forward", "back"])
+def test_the_clocks_agree_again_in_the_end(step: timedelta) -> None:
+    machine = Machine()
+    clock = machine.clock()
+    machine.set_by = step
+    for _ in range(21 * 60):
+        machine.elapsed += 60
+        clock()
+    assert clock() == machine.wall()
+
+
+def test_the_steady_clock_never_goes_back() -> None:
+    machine = Machine()
+    clock = machine.clock()
+    seen = [clock()]
+    for step in (-HOUR, HOUR, -HOUR * 30, timedelta(0)):
+        machine.set_by = step
+        machine.elapsed += 1
+        seen.append(clock())
+    assert seen == sorted(seen)
+    assert len(set(seen)) == len(seen)
