@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from octohooks import AsyncOctohooks, AsyncWatch, Webhook
+from octohooks import AsyncOctohooks, AsyncWatch, OctohooksError, Webhook
 from octohooks.v1.delivery_pb2 import DELIVERY_STATUS_FAILED, DELIVERY_STATUS_SUCCEEDED
 
 from octohooks_cli.failures import CommandFailed
@@ -43,6 +43,8 @@ async def demonstrate(output: Output) -> None:
             ):
                 output.line(f"A server at {server.target}, with its data in {folder}")
                 attempts = await _send(client, output)
+        except OctohooksError as error:
+            raise CommandFailed(f"the server refused a call: {error}") from error
         except TimeoutError:
             raise CommandFailed(f"the demo was not done within {_TIME_LIMIT} seconds.") from None
     output.line(

@@ -27,9 +27,9 @@ def told_as_sentences(target: str) -> Iterator[None]:
     try:
         yield
     except OctohooksError as error:
-        end_with(
-            sentence(error, target), *(f"{v.field}: {v.description}" for v in error.violations)
-        )
+        text = sentence(error, target)
+        violations = [f"{field}: {description}" for field, description in error.violations]
+        end_with(text, *(violation for violation in violations if violation not in text))
     except CommandFailed as failure:
         end_with(str(failure))
     except ValueError as error:

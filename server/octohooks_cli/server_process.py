@@ -55,7 +55,7 @@ async def server_process(folder: Path) -> AsyncIterator[ServerProcess]:
         if server is None:
             # To signal a process that has ended would take its end away from asyncio.
             await process.wait()
-            raise CommandFailed(f"the server did not start. {_last_line(log_path)}".rstrip())
+            raise CommandFailed(f"the server did not start: {_last_line(log_path)}")
         yield server
     finally:
         if process.returncode is None:
@@ -76,5 +76,5 @@ async def _started(process: Process) -> ServerProcess | None:
 
 
 def _last_line(path: Path) -> str:
-    lines = path.read_text(errors="replace").splitlines()
-    return lines[-1] if lines else ""
+    *_, last = ["it logged nothing.", *path.read_text(errors="replace").splitlines()]
+    return last.removeprefix("Error: ")

@@ -1,8 +1,10 @@
 """Where the command line takes the connection and the form of its output from."""
 
 import json
+from typing import Any
 
 import pytest
+from octohooks import Octohooks
 from octohooks.v1.application_service_pb2 import GetApplicationResponse, ListApplicationsResponse
 
 from tests.cli.conftest import Run
@@ -90,3 +92,19 @@ def test_one_thing_is_one_line_of_json(run: Run, server: FakeServer) -> None:
         ),
     )
     assert run("application", "get", "a", "--json").stdout == '{"id": "app_1", "name": "ü"}\n'
+
+
+@pytest.mark.parametrize(("options", "tls"), [([], None), (["--plaintext"], False)])
+def test_a_connection_is_encrypted_as_the_client_sees_fit_unless_told(
+    run: Run, monkeypatch: pytest.MonkeyPatch, options: list[str], tls: bool | None
+) -> None:
+    seen: list[object] = []
+
+    class Client(Octohooks):
+        def __init__(self, **arguments: Any) -> None:
+            seen.append(arguments["tls"])
+            super().__init__(**arguments)
+
+    monkeypatch.setattr("octohooks.Octohooks", Client)
+    assert run("application", "list", *options).exit_code == 0
+    assert seen == [tls]

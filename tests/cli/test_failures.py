@@ -52,6 +52,25 @@ def test_each_field_that_is_wrong_has_a_line(run: Run, server: FakeServer) -> No
     ]
 
 
+def test_a_message_that_names_the_field_itself_is_not_said_twice(
+    run: Run, server: FakeServer
+) -> None:
+    server.on(
+        "CreateEndpoint",
+        lambda request, context: refuse(
+            context,
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "endpoint.url: must be http or https",
+            BadRequest(
+                field_violations=[{"field": "endpoint.url", "description": "must be http or https"}]
+            ),
+            ErrorInfo(reason="INVALID_FIELD"),
+        ),
+    )
+    result = run("endpoint", "create", "a", "--url", "ftp://x")
+    assert result.stderr == "Error: endpoint.url: must be http or https\n"
+
+
 def test_a_defect_of_the_server_is_told_with_what_finds_it_in_the_log(
     run: Run, server: FakeServer
 ) -> None:

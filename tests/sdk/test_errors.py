@@ -113,6 +113,23 @@ def test_an_invalid_argument_names_each_field_and_says_so_when_it_is_printed(
     )
 
 
+def test_a_violation_that_the_sentence_tells_already_is_not_printed_twice(
+    client: Octohooks, server: FakeServer
+) -> None:
+    error = refused(
+        client,
+        server,
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "endpoint.url: is required",
+        BadRequest(
+            field_violations=[
+                BadRequest.FieldViolation(field="endpoint.url", description="is required")
+            ]
+        ),
+    )
+    assert str(error) == "endpoint.url: is required"
+
+
 def test_the_details_of_a_refusal_can_be_read(client: Octohooks, server: FakeServer) -> None:
     resource = ResourceInfo(resource_type="octohooks.v1.Application", resource_name="some-user")
     error = refused(

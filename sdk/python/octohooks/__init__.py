@@ -24,7 +24,7 @@ from octohooks.errors import (
     Unimplemented,
     Violation,
 )
-from octohooks.publish import Acknowledgement
+from octohooks.outbox import Acknowledgement
 from octohooks.version import __version__
 from octohooks.watch import AsyncWatch, Watch
 from octohooks.webhook import Webhook, WebhookVerificationError

@@ -87,9 +87,10 @@ class OctohooksError(Exception):
         )
 
     def __str__(self) -> str:
-        parts = [self.message or self.code.name]
-        parts.extend(f"{field}: {description}" for field, description in self.violations)
-        return "; ".join(parts)
+        violations = [f"{field}: {description}" for field, description in self.violations]
+        # The sentence often is that of the first field already.
+        unsaid = [violation for violation in violations if violation not in self.message]
+        return "; ".join([self.message or self.code.name, *unsaid])
 
     def _detail(self, kind: type[M]) -> M | None:
         return next((detail for detail in self.details if isinstance(detail, kind)), None)

@@ -15,7 +15,8 @@ from octohooks.calls import Call, Listing, path_of
 from octohooks.cancellation import task_is_cancelled
 from octohooks.channel import Connection
 from octohooks.errors import Cancelled, error_from_rpc
-from octohooks.publish import Acknowledgement, publish, publish_async
+from octohooks.outbox import Acknowledgement
+from octohooks.publish import publish, publish_async
 from octohooks.v1.attempt_service_pb2 import WatchAttemptsRequest, WatchAttemptsResponse
 from octohooks.v1.message_service_pb2 import PublishMessagesRequest, PublishMessagesResponse
 from octohooks.watch import AsyncWatch, Watch

@@ -1,7 +1,6 @@
 """`octohooks demo`"""
 
-from octohooks_cli.connection import Connection
-from octohooks_cli.session import session_over
+from octohooks_cli.failures import CommandFailed, end_with
 
 
 def demo() -> None:
@@ -14,6 +13,9 @@ def demo() -> None:
     import asyncio
 
     from octohooks_cli.demonstration import demonstrate
+    from octohooks_cli.output import Output
 
-    with session_over(Connection()) as session:
-        asyncio.run(demonstrate(session.output))
+    try:
+        asyncio.run(demonstrate(Output(as_json=False)))
+    except CommandFailed as failure:
+        end_with(str(failure))

@@ -7,7 +7,7 @@ from typing import Any, Unpack, overload
 from octohooks.calls import Call, Listing, idempotency_key_or_new
 from octohooks.convert import filled, json_text
 from octohooks.errors import OctohooksError
-from octohooks.publish import Acknowledgement, message_or_error
+from octohooks.outbox import Acknowledgement, message_or_error
 from octohooks.resource import Resource, TransportT, listing, unary
 from octohooks.transport import AsyncTransport, Transport
 from octohooks.v1 import message_service_pb2 as pb
