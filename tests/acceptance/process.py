@@ -33,7 +33,7 @@ def environment(data_dir: Path, **settings: str) -> dict[str, str]:
         "operator_key": OPERATOR_KEY,
         "allowed_subnets": "127.0.0.0/8",
         "log_format": "json",
-        "log_level": "debug",
+        "log_level": "info",
         **settings,
     }
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("OCTOHOOKS_")}

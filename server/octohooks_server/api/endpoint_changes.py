@@ -119,6 +119,7 @@ class EndpointChanges:
             new.disable_reason = DisableReason.DISABLE_REASON_REQUESTED
         stored = await endpoints.store_update(conn, endpoint=new, now=now)
         if new.signature_type != current.signature_type:
+            await endpoint_secrets.end_all(conn, endpoint_id=stored.id, now=now)
             await self.replace_secret(
                 conn, endpoint=stored, secret="", overlap=timedelta(0), now=now
             )

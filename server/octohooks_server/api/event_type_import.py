@@ -14,9 +14,10 @@ from octohooks_server.api.openapi import (
 from octohooks_server.errors import InvalidArgument
 from octohooks_server.rules.names import event_type_problem
 
-# The answer names every event type whole, and must fit into one gRPC message.
-_MOST_BYTES = 3 * 1024 * 1024
-_MOST_EVENT_TYPES = 1_000
+# The answer holds every event type whole, with the metadata that it had before, and has to fit into
+# one gRPC message.
+_MOST_BYTES = 2 * 1024 * 1024
+_MOST_EVENT_TYPES = 400
 # Errors travel in headers, which are small.
 _MOST_PROBLEMS = 10
 _FIELD = "document"
@@ -34,7 +35,7 @@ def read_event_types(document: str) -> list[EventType]:
         raise InvalidArgument.of(_FIELD, str(problem)) from None
     if len(parsed["webhooks"]) > _MOST_EVENT_TYPES:
         raise InvalidArgument.of(
-            _FIELD, f"The document describes more than {_MOST_EVENT_TYPES:,} webhooks."
+            _FIELD, f"The document describes more than {_MOST_EVENT_TYPES} webhooks."
         )
     found: list[EventType] = []
     problems: list[str] = []
@@ -48,7 +49,7 @@ def read_event_types(document: str) -> list[EventType]:
             size += event_type.ByteSize()
             if size > _MOST_BYTES:
                 problems.append(
-                    "Together, the event types have more than 3 MiB; import them in several parts."
+                    "Together, the event types have more than 2 MiB; import them in several parts."
                 )
                 break
     if problems:

@@ -143,7 +143,7 @@ class _Webhook:
     def _member(
         self, owner: dict[str, Any], name: str, place: Pointer
     ) -> tuple[dict[str, Any] | None, Pointer]:
-        """A member that is an object or refers to one, and where that is; None when it is missing."""
+        """A member that is an object or refers to one, and where it is; None when it is missing."""
         value = owner.get(name)
         if value is None:
             return None, (*place, name)

@@ -24,6 +24,9 @@ class Seals:
             data = urlsafe_b64decode(token.encode())
         except (Base64Error, ValueError):
             return None
+        # The decoder passes over what is no base64, so that altered texts would open too.
+        if urlsafe_b64encode(data).decode() != token:
+            return None
         mac, content = data[:_SEAL_BYTES], data[_SEAL_BYTES:]
         return content if hmac.compare_digest(mac, self._mac(content, bound_to)) else None
 

@@ -79,6 +79,9 @@ def build_server(
             ("grpc.max_receive_message_length", _MAX_REQUEST_BYTES),
             # Two servers on one port would each get some of the calls; the second is refused.
             ("grpc.so_reuseport", 0),
+            # Clients may ask every 10 s whether the connection still stands, as the SDK does
+            # every 30 s; gRPC's own limit of 5 minutes would cut them off.
+            ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ],
     )
     watches = Watches(

@@ -115,13 +115,17 @@ class _Reader:
         self._add(value, event)
 
     def _key(self, container: _Open, event: Any) -> None:
-        if event.value in container.entries:
-            raise YamlProblem(f"The key {event.value[:100]!r} comes twice{_at(event.start_mark)}.")
         if event.anchor:
             self._anchored[event.anchor] = _Value(event.value, len(event.value), 0)
-        self._grow(_SIZE_OF_A_VALUE + len(event.value))
-        container.size += _SIZE_OF_A_VALUE + len(event.value)
-        container.key = event.value
+        self._take_key(container, event.value, event)
+
+    def _take_key(self, container: _Open, key: str, event: Any) -> None:
+        if key in container.entries:
+            raise YamlProblem(f"The key {key[:100]!r} comes twice{_at(event.start_mark)}.")
+        size = _SIZE_OF_A_VALUE + len(key)
+        self._grow(size)
+        container.size += size
+        container.key = key
 
     def _begin(self, event: Any) -> None:
         container = self._open[-1] if self._open else None
@@ -152,7 +156,7 @@ class _Reader:
         if container is not None and container.is_object and container.key is None:
             if not isinstance(value.value, str):
                 raise YamlProblem(f"A key is no text{_at(event.start_mark)}.")
-            container.key = value.value
+            self._take_key(container, value.value, event)
             return
         if len(self._open) + value.nesting > MOST_NESTING:
             raise _too_deep()

@@ -66,6 +66,8 @@ class Database:
             poolclass=AsyncAdaptedQueuePool,
             pool_size=pool_size,
             max_overflow=0,
+            # An error's text goes to the log, and parameters hold payloads and secrets.
+            hide_parameters=True,
             pool_timeout=_BUSY_TIMEOUT_MS / 1000,
         )
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from octohooks.v1.delivery_pb2 import (
+    CANCEL_REASON_APPLICATION_DELETED,
     CANCEL_REASON_ENDPOINT_DELETED,
     CANCEL_REASON_ENDPOINT_DISABLED,
     CANCEL_REASON_PAYLOAD_DELETED,
@@ -24,7 +25,13 @@ from octohooks_server.store import proto_values as values
 from octohooks_server.store.due import DueDelivery, destinations_of
 from octohooks_server.store.messages import MessageFilter
 from octohooks_server.store.paging import Page
-from octohooks_server.store.tables import cancellations, deliveries, endpoints, messages
+from octohooks_server.store.tables import (
+    applications,
+    cancellations,
+    deliveries,
+    endpoints,
+    messages,
+)
 
 _BY_KEY = and_(
     deliveries.c.message_id == bindparam("of_message"),
@@ -96,7 +103,9 @@ async def claim_due(
         row["id"]: row
         for row in (
             await conn.execute(
-                select(endpoints).where(endpoints.c.id.in_({row["endpoint_id"] for row in due}))
+                select(endpoints, applications.c.deleted_at.label("application_deleted_at"))
+                .join(applications, applications.c.id == endpoints.c.application_id)
+                .where(endpoints.c.id.in_({row["endpoint_id"] for row in due}))
             )
         ).mappings()
     }
@@ -437,6 +446,8 @@ async def list_page(
 
 def _obstacle(endpoint: RowMapping, payload: bytes | None) -> int | None:
     """Why a delivery can no longer be attempted; None when it can."""
+    if endpoint["application_deleted_at"] is not None:
+        return CANCEL_REASON_APPLICATION_DELETED
     if endpoint["deleted_at"] is not None:
         return CANCEL_REASON_ENDPOINT_DELETED
     if endpoint["disabled"]:

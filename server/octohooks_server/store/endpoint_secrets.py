@@ -60,6 +60,15 @@ async def add(
     )
 
 
+async def end_all(conn: AsyncConnection, *, endpoint_id: str, now: datetime) -> None:
+    """Lets none of an endpoint's secrets sign any more, those in their overlap neither."""
+    await conn.execute(
+        update(endpoint_secrets)
+        .where(endpoint_secrets.c.endpoint_id == endpoint_id)
+        .values(expires_at=now)
+    )
+
+
 async def live_of(
     conn: AsyncConnection, endpoint_ids: Collection[str], *, now: datetime
 ) -> Mapping[str, list[StoredSecret]]:

@@ -106,10 +106,12 @@ async def store_update(conn: AsyncConnection, *, endpoint: Endpoint, now: dateti
         holder = await find(conn, application_id=endpoint.application, reference=endpoint.uid)
         if holder is not None and holder.id != endpoint.id:
             raise AlreadyExists("endpoint", endpoint.uid)
+    # Enabled again, it gets what is accepted from now on and what has not been cancelled yet.
+    goes_on = {} if endpoint.disabled else {"retire_reason": 0}
     await conn.execute(
         update(endpoints)
         .where(endpoints.c.id == endpoint.id)
-        .values(**_columns(endpoint), updated_at=now)
+        .values(**_columns(endpoint), **goes_on, updated_at=now)
     )
     await endpoint_versions.add(conn, endpoint_id=endpoint.id, now=now)
     return await get(conn, application_id=endpoint.application, reference=endpoint.id)

@@ -1,6 +1,5 @@
 """Event types: what messages describe, and which schema their payloads have."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -61,18 +60,6 @@ async def find(conn: AsyncConnection, *, environment_id: str, name: str) -> Even
     """The event type of this name, or None."""
     row = (await conn.execute(select(event_types).where(*_named(environment_id, name)))).first()
     return None if row is None else _event_type(row._mapping)
-
-
-async def find_many(
-    conn: AsyncConnection, *, environment_id: str, names: Sequence[str]
-) -> Mapping[str, EventType]:
-    """Those of these event types that are described, by name."""
-    rows = await conn.execute(
-        select(event_types).where(
-            event_types.c.environment_id == environment_id, event_types.c.name.in_(names)
-        )
-    )
-    return {row["name"]: _event_type(row) for row in rows.mappings()}
 
 
 async def find_rules(

@@ -12,6 +12,7 @@ from octohooks.v1.attempt_pb2 import (
     ATTEMPT_TRIGGER_SCHEDULED,
 )
 from octohooks.v1.delivery_pb2 import (
+    CANCEL_REASON_APPLICATION_DELETED,
     CANCEL_REASON_ENDPOINT_DELETED,
     CANCEL_REASON_ENDPOINT_DISABLED,
     DELIVERY_STATUS_CANCELLED,
@@ -36,7 +37,7 @@ from octohooks_server.store.operational import (
     Notice,
     notify,
 )
-from octohooks_server.store.tables import attempts, deliveries
+from octohooks_server.store.tables import applications, attempts, deliveries
 from octohooks_server.store.tables import endpoints as endpoint_table
 
 
@@ -60,6 +61,7 @@ class _EndpointState:
 
     disabled: bool
     deleted: bool
+    application_deleted: bool
     failing_since: datetime | None
     was_failing_since: datetime | None
     disabled_for: DisableReason.ValueType = DisableReason.DISABLE_REASON_UNSPECIFIED
@@ -214,6 +216,8 @@ def _observe(state: _EndpointState, outcome: Outcome, now: datetime) -> bool:
 
 
 def _cancel_reason(state: _EndpointState) -> int:
+    if state.application_deleted:
+        return CANCEL_REASON_APPLICATION_DELETED
     if state.deleted:
         return CANCEL_REASON_ENDPOINT_DELETED
     return CANCEL_REASON_ENDPOINT_DISABLED
@@ -297,11 +301,18 @@ async def _endpoint_states(
             endpoint_table.c.disabled,
             endpoint_table.c.deleted_at,
             endpoint_table.c.failing_since,
-        ).where(endpoint_table.c.id.in_({one.delivery.destination.endpoint_id for one in outcomes}))
+            applications.c.deleted_at.label("application_deleted_at"),
+        )
+        .join(applications, applications.c.id == endpoint_table.c.application_id)
+        .where(endpoint_table.c.id.in_({one.delivery.destination.endpoint_id for one in outcomes}))
     )
     return {
         row.id: _EndpointState(
-            row.disabled, row.deleted_at is not None, row.failing_since, row.failing_since
+            row.disabled,
+            row.deleted_at is not None,
+            row.application_deleted_at is not None,
+            row.failing_since,
+            row.failing_since,
         )
         for row in rows
     }

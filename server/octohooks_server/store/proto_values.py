@@ -10,6 +10,7 @@ from octohooks.v1.retry_schedule_pb2 import RetrySchedule
 from octohooks_server.store.columns import to_microseconds
 
 _MILLION = 1_000_000
+_BILLION = 1_000_000_000
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -40,7 +41,13 @@ def duration(span: timedelta | None) -> Duration | None:
 
 
 def span(value: Duration) -> timedelta:
-    """The `Duration` as a span, cut to whole microseconds; ValueError beyond what a span holds."""
+    """The `Duration` as a span, cut to whole microseconds.
+
+    Raises ValueError beyond what a span holds, and for one that is not well-formed: its nanoseconds
+    are less than a second and have the sign of its seconds.
+    """
+    if abs(value.nanos) >= _BILLION or value.seconds * value.nanos < 0:
+        raise ValueError("duration not well-formed")
     try:
         return value.ToTimedelta()
     except OverflowError:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 from octohooks import AsyncOctohooks
+from octohooks.v1.application_pb2 import Application
 
 from tests.receivers import Receiver
 from tests.server.api.calls import Api
@@ -44,6 +45,12 @@ def api(tenant: Tenant) -> Api:
 def octohooks(tenant: Tenant) -> AsyncOctohooks:
     """The SDK with a key of the test's own environment."""
     return tenant.octohooks
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def acme(octohooks: AsyncOctohooks) -> Application:
+    """An application of the test's own environment, with the UID `acme`."""
+    return await octohooks.application.create(uid="acme")
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -1,0 +1,204 @@
+"""A stop in order: nothing new is taken on, and what is under way is finished and recorded."""
+
+import asyncio
+import contextlib
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+
+import grpc.aio
+import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from octohooks import AsyncOctohooks, OctohooksError, Unavailable
+from octohooks.v1.attempt_pb2 import ATTEMPT_OUTCOME_SUCCEEDED
+from octohooks.v1.delivery_pb2 import DELIVERY_STATUS_PENDING, DELIVERY_STATUS_SUCCEEDED
+
+from tests.acceptance.conftest import StartServer
+from tests.acceptance.process import ServerProcess
+from tests.acceptance.receiving import answer_after
+from tests.receivers import Receiver, stay_silent
+
+
+@contextlib.asynccontextmanager
+async def health_of(
+    server: ServerProcess,
+) -> AsyncIterator[grpc.aio.UnaryStreamCall[HealthCheckRequest, HealthCheckResponse]]:
+    """A watch of the server's health, which has said SERVING."""
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        call = HealthStub(channel).Watch(HealthCheckRequest())
+        while (await call.read()).status != HealthCheckResponse.SERVING:
+            pass
+        yield call
+
+
+def without_retries(server: ServerProcess) -> AsyncOctohooks:
+    """A client that repeats no call by itself."""
+    return AsyncOctohooks(
+        server.api_key, target=server.address, channel_options=[("grpc.enable_retries", 0)]
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_stop_finishes_and_records_what_is_in_flight(
+    start_server: StartServer, number: signal.Signals
+) -> None:
+    server = await start_server(log_level="debug")
+    gate = asyncio.Event()
+    async with Receiver(answer_after(gate)) as receiver:
+        async with AsyncOctohooks(server.api_key, target=server.address) as client:
+            application = (await client.application.create(name="A customer")).id
+            await client.endpoint.create(application, url=receiver.url)
+            sent = [
+                await client.message.create(application, event_type="a.b", payload={"n": n})
+                for n in range(5)
+            ]
+            for _ in sent:
+                await receiver.next_request()
+            async with health_of(server) as health:
+                server.signal(number)
+                assert (await health.read()).status == HealthCheckResponse.NOT_SERVING
+            gate.set()
+            assert await server.exited() == 0
+        assert server.logs("stopped")
+        assert len(server.logs("attempt")) == 5
+
+        await server.start()
+        async with AsyncOctohooks(server.api_key, target=server.address) as client:
+            attempts = [one async for one in client.attempt.list(application=application)]
+    assert {one.message for one in attempts} == {one.id for one in sent}
+    assert [one.outcome for one in attempts] == [ATTEMPT_OUTCOME_SUCCEEDED] * 5
+    # And no request was made twice.
+    assert len(receiver.requests) == 5
+
+
+async def test_what_waits_in_memory_at_a_stop_is_delivered_by_the_next_start_at_once(
+    start_server: StartServer,
+) -> None:
+    """It is given back; its lease, an hour here, is not waited for."""
+    server = await start_server(max_in_flight_per_endpoint="2", lease="3600")
+    gate = asyncio.Event()
+    async with Receiver(answer_after(gate)) as receiver:
+        async with AsyncOctohooks(server.api_key, target=server.address) as client:
+            application = (await client.application.create(name="A customer")).id
+            await client.endpoint.create(application, url=receiver.url)
+            sent = {
+                (await client.message.create(application, event_type="a.b", payload={"n": n})).id
+                for n in range(8)
+            }
+            for _ in range(2):
+                await receiver.next_request()
+            server.signal(signal.SIGTERM)
+            await server.logged("health", serving=False)
+            gate.set()
+            assert await server.exited() == 0
+        await server.start()
+        while {request.header("webhook-id") for request in receiver.requests} != sent:
+            await receiver.next_request()
+    assert set(Counter(one.header("webhook-id") for one in receiver.requests).values()) == {1}
+
+
+async def test_an_attempt_that_outlasts_the_grace_time_is_cut_off_and_made_again_later(
+    start_server: StartServer,
+) -> None:
+    server = await start_server(shutdown_grace="0.5", request_timeout="30", lease="3600")
+    async with Receiver(stay_silent) as receiver:
+        async with AsyncOctohooks(server.api_key, target=server.address) as client:
+            application = (await client.application.create(name="A customer")).id
+            endpoint = await client.endpoint.create(application, url=receiver.url)
+            message = await client.message.create(application, event_type="a.b", payload={})
+            await receiver.next_request()
+            assert await server.stop() == 0
+        await server.start()
+        async with AsyncOctohooks(server.api_key, target=server.address) as client:
+            delivery = await client.delivery.get(message=message.id, endpoint=endpoint.id)
+    assert delivery.status == DELIVERY_STATUS_PENDING
+    assert delivery.HasField("next_attempt_time")
+    assert delivery.attempt_count == 0
+
+
+async def test_an_open_watch_of_the_health_does_not_hold_up_the_stop(
+    start_server: StartServer,
+) -> None:
+    """Load balancers and clients that check health keep one open all the time."""
+    server = await start_server(shutdown_grace="20")
+    async with health_of(server):
+        assert await server.stop() == 0
+    (begin,), (end,) = server.logs("stopping"), server.logs("stopped")
+    took = datetime.fromisoformat(end["timestamp"]) - datetime.fromisoformat(begin["timestamp"])
+    assert took < timedelta(seconds=10)
+
+
+async def test_every_call_that_a_stop_refuses_is_unavailable(start_server: StartServer) -> None:
+    """However many are under way; a client repeats what is unavailable, and nothing else."""
+    server = await start_server()
+    async with without_retries(server) as client:
+
+        async def call_until_refused() -> None:
+            # The port closes a moment after health has said that it will.
+            while True:
+                await client.application.create(name="A customer")
+
+        callers = [asyncio.create_task(call_until_refused()) for _ in range(50)]
+        await asyncio.sleep(0)
+        await client.application.create(name="A customer")
+        assert await server.stop() == 0
+        refusals = await asyncio.gather(*callers, return_exceptions=True)
+    assert Counter(map(type, refusals)) == {Unavailable: 50}
+
+
+async def test_a_watch_ends_with_the_stop(start_server: StartServer) -> None:
+    server = await start_server()
+    async with without_retries(server) as client, client.attempt.watch() as watch:
+        await watch.wait_until_live()
+        ended = asyncio.ensure_future(anext(watch))
+        assert await server.stop() == 0
+        # It connects again by itself, and goes on when the server is back.
+        await server.restart()
+        application = (await client.application.create(name="A customer")).id
+        async with Receiver() as receiver, client.attempt.watch() as other:
+            await other.wait_until_live()
+            await client.endpoint.create(application, url=receiver.url)
+            while not ended.done():
+                await client.message.create(application, event_type="a.b", payload={})
+                await anext(other)
+        assert ended.result().attempt.application == application
+
+
+async def test_messages_accepted_up_to_the_stop_are_all_there_after_it(
+    start_server: StartServer,
+) -> None:
+    """Calls that are under way when it begins are answered or refused, and never half done."""
+    server = await start_server()
+    accepted: set[str] = set()
+    enough = asyncio.Event()
+    async with Receiver() as receiver:
+        async with without_retries(server) as client:
+            application = (await client.application.create(name="A customer")).id
+            await client.endpoint.create(application, url=receiver.url)
+
+            async def send() -> None:
+                with contextlib.suppress(OctohooksError):
+                    while True:
+                        made = await client.message.create(
+                            application, event_type="a.b", payload={}
+                        )
+                        accepted.add(made.id)
+                        if len(accepted) >= 50:
+                            enough.set()
+
+            senders = [asyncio.create_task(send()) for _ in range(10)]
+            await enough.wait()
+            assert await server.stop() == 0
+            await asyncio.gather(*senders)
+        await server.start()
+        while not accepted <= {request.header("webhook-id") for request in receiver.requests}:
+            await receiver.next_request()
+        assert await server.stop() == 0
+        await server.start()
+        async with AsyncOctohooks(server.api_key, target=server.address) as client:
+            ends = [one.status async for one in client.delivery.list(page_size=250)]
+    assert set(ends) == {DELIVERY_STATUS_SUCCEEDED}
+    # In order, so no request was made twice.
+    assert set(Counter(one.header("webhook-id") for one in receiver.requests).values()) == {1}
