@@ -31,8 +31,12 @@ class Health:
     async def run(self) -> None:
         """Checks for ever; cancel it to end it."""
         while True:
-            await self._tell(await self._is_well())
+            await self.check()
             await asyncio.sleep(_SECONDS_BETWEEN_CHECKS)
+
+    async def check(self) -> None:
+        """Looks once, and tells what it found."""
+        await self._tell(await self._is_well())
 
     async def stop_serving(self) -> None:
         """Says that no new calls should come, whatever the checks found."""

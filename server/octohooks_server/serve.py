@@ -5,12 +5,14 @@ import fcntl
 import os
 import random
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import structlog
+from alembic.util import CommandError
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.api.acceptance import Acceptance
@@ -68,11 +70,17 @@ async def running(
     """
     wall = wall or clock or system_clock
     clock = clock or SteadyClock(wall)
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"OCTOHOOKS_DATA_DIR is {settings.data_dir}, which cannot be made a folder:"
+            f" {error.strerror}."
+        ) from None
     with _held(settings.data_dir):
         database = Database(settings.database_url)
         try:
-            await database.run_migration(migrate)
+            await _migrated(database, settings.data_dir)
             server = await _Server.put_together(settings, database, wall, clock)
             address = await server.start(settings.listen)
             try:
@@ -162,14 +170,14 @@ class _Server:
             random=random.random,
         )
         authenticator = Authenticator(database, operator_key=operator_key, clock=wall)
-        steps = Steps(
+        self._steps = Steps(
             database,
             feed=feed,
             clock=clock,
             take_key_uses=authenticator.take_uses,
             look_for_due=self._loop.look,
         )
-        self._upkeep = Upkeep(steps.all())
+        self._upkeep = Upkeep(self._steps.all())
         self._api: ApiServer = build_server(
             Dependencies(
                 database=database,
@@ -184,6 +192,7 @@ class _Server:
                 stopping=self._stopping,
             ),
             authenticator=authenticator,
+            wall=wall,
             acceptance=Acceptance(self._acceptances, write_drafts, hand_over),
             allowed_subnets=settings.allowed_subnets,
             seals=seals,
@@ -216,6 +225,8 @@ class _Server:
         try:
             port = self._api.grpc_server.add_insecure_port(listen)
         except RuntimeError:
+            await self._sender.close()
+            await self._resolver.close()
             raise SettingsError(
                 f"OCTOHOOKS_LISTEN is {listen}, which cannot be listened at; another program may"
                 " be doing so."
@@ -225,6 +236,8 @@ class _Server:
             asyncio.create_task(self._upkeep.run()),
             asyncio.create_task(self._health.run()),
         ]
+        # Before anybody can ask, since gRPC's health service begins with SERVING.
+        await self._health.check()
         await self._api.grpc_server.start()
         return f"{host}:{port}"
 
@@ -242,8 +255,21 @@ class _Server:
         await self._loop.drain(self._grace)
         await self._outcomes.settle()
         await upkeep_task
+        with suppress(OctohooksError):
+            await self._steps.note_key_uses()
         await self._sender.close()
         await self._resolver.close()
+
+
+async def _migrated(database: Database, data_dir: Path) -> None:
+    """Brings the database to this release's schema."""
+    try:
+        await database.run_migration(migrate)
+    except (DatabaseError, CommandError):
+        raise SettingsError(
+            f"OCTOHOOKS_DATA_DIR is {data_dir}, whose octohooks.db is no database of this or an"
+            " earlier release."
+        ) from None
 
 
 @contextmanager

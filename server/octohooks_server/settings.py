@@ -5,6 +5,7 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -123,6 +124,16 @@ class Settings(BaseSettings):
         host, separator, port = value.rpartition(":")
         if not separator or not host or not port.isdecimal() or int(port) > 65_535:
             raise ValueError("must be an address and a port, such as 127.0.0.1:50051")
+        return value
+
+    @field_validator("outbound_proxy")
+    @classmethod
+    def _http_proxy(cls, value: str | None) -> str | None:
+        # The value may hold a password, so it is not repeated.
+        if value is not None:
+            parts = urlsplit(value)
+            if parts.scheme != "http" or not parts.hostname or not parts.port:
+                raise ValueError("must be the URL of an HTTP proxy, such as http://10.0.0.1:3128")
         return value
 
     @model_validator(mode="after")

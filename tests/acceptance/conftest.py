@@ -13,7 +13,7 @@ from tests.receivers import Receiver
 StartServer = Callable[..., Awaitable[ServerProcess]]
 
 _SERVERS = pytest.StashKey[list[ServerProcess]]()
-_SHOWN_LINES = 60
+_SHOWN_LINES = 40
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from octohooks import AsyncOctohooks
 from octohooks.v1.attempt_pb2 import (
     ATTEMPT_OUTCOME_FAILED,
@@ -234,5 +235,5 @@ async def test_a_watch_that_begins_later_does_not_see_what_was_before(
     assert attempt.message == message.id
 
 
-def _time(timestamp: object) -> datetime:
-    return timestamp.ToDatetime(UTC)  # type: ignore[attr-defined, no-any-return]
+def _time(timestamp: Timestamp) -> datetime:
+    return timestamp.ToDatetime(UTC)

@@ -44,11 +44,17 @@ R = TypeVar("R", CreateApiKeyResponse, RotateApiKeyResponse)
 class ApiKeyServicer(ApiKeyServiceServicer):
     """Manages the API keys of an environment: the caller's, or for the operator any."""
 
-    def __init__(self, dependencies: Dependencies, authenticator: Authenticator) -> None:
+    def __init__(
+        self,
+        dependencies: Dependencies,
+        authenticator: Authenticator,
+        wall: Callable[[], datetime] | None = None,
+    ) -> None:
+        """`wall` is the clock that the authenticator goes by; `dependencies.clock` unless given."""
         self._database = dependencies.database
         self._tokens = dependencies.tokens
         self._ids = dependencies.ids
-        self._clock = dependencies.clock
+        self._clock = wall or dependencies.clock
         self._random_bytes = dependencies.random_bytes
         self._authenticator = authenticator
 

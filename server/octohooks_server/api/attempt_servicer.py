@@ -1,6 +1,7 @@
 """AttemptService, but for the watch."""
 
 from collections.abc import AsyncIterator
+from datetime import datetime
 
 from octohooks.v1.attempt_service_pb2 import (
     GetAttemptRequest,
@@ -17,12 +18,15 @@ from octohooks.v1.attempt_service_pb2 import (
     WatchAttemptsResponse,
 )
 from octohooks.v1.attempt_service_pb2_grpc import AttemptServiceServicer
+from octohooks.v1.delivery_pb2 import Delivery
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.api.caller import current_caller, environment_of_caller
 from octohooks_server.api.checks import Checks
 from octohooks_server.api.dependencies import Dependencies
 from octohooks_server.api.endpoint_sending import require_enabled
 from octohooks_server.api.gate import Context
+from octohooks_server.api.idempotency import once
 from octohooks_server.api.message_filters import MAX_EVENT_TYPES, message_filter, resolve_scope
 from octohooks_server.api.watch import Start, Watches
 from octohooks_server.errors import FailedPrecondition
@@ -140,32 +144,19 @@ class AttemptServicer(AttemptServiceServicer):
         checks.reference("message", request.message)
         checks.reference("endpoint", request.endpoint)
         checks.done()
+        now = self._clock()
         async with self._database.write() as conn:
-            scope = await resolve_scope(
-                conn,
-                environment_id=environment_id,
-                application=request.application,
-                message=request.message,
-                endpoint=request.endpoint,
-            )
-            key = {"message_id": scope.message_id or "", "endpoint_id": scope.endpoint_id or ""}
-            delivery = await deliveries.get(conn, **key)
-            require_enabled(
-                await endpoints.get(
-                    conn, application_id=delivery.application, reference=delivery.endpoint
+
+            async def make() -> ResendDeliveryResponse:
+                return ResendDeliveryResponse(
+                    delivery=await _request_attempt(conn, environment_id, request, now)
                 )
+
+            response = await once(
+                conn, current_caller(), request, make, ResendDeliveryResponse, now=now
             )
-            message = await messages.get(
-                conn, application_id=delivery.application, reference=delivery.message
-            )
-            if message.payload_deleted:
-                raise FailedPrecondition(
-                    "The message's payload has been deleted.", reason="PAYLOAD_DELETED"
-                )
-            await deliveries.request_attempt(conn, **key, now=self._clock())
-            delivery = await deliveries.get(conn, **key)
         self._look_for_due()
-        return ResendDeliveryResponse(delivery=delivery)
+        return response
 
     async def WatchAttempts(
         self, request: WatchAttemptsRequest, context: Context
@@ -190,3 +181,30 @@ class AttemptServicer(AttemptServiceServicer):
         start = Start(request.resume_token, since)
         async for response in self._watches.watch(current_caller(), matching, start):
             yield response
+
+
+async def _request_attempt(
+    conn: AsyncConnection, environment_id: str, request: ResendDeliveryRequest, now: datetime
+) -> Delivery:
+    """Makes an attempt due at once, where one can be made."""
+    scope = await resolve_scope(
+        conn,
+        environment_id=environment_id,
+        application=request.application,
+        message=request.message,
+        endpoint=request.endpoint,
+    )
+    key = {"message_id": scope.message_id or "", "endpoint_id": scope.endpoint_id or ""}
+    delivery = await deliveries.get(conn, **key)
+    require_enabled(
+        await endpoints.get(conn, application_id=delivery.application, reference=delivery.endpoint)
+    )
+    message = await messages.get(
+        conn, application_id=delivery.application, reference=delivery.message
+    )
+    if message.payload_deleted:
+        raise FailedPrecondition(
+            "The message's payload has been deleted.", reason="PAYLOAD_DELETED"
+        )
+    await deliveries.request_attempt(conn, **key, now=now)
+    return await deliveries.get(conn, **key)

@@ -19,6 +19,8 @@ _KEY_BYTES = 32
 _DISPLAYED_CHARACTERS = len(API_KEY_PREFIX) + 6
 _MAX_IDEMPOTENCY_KEY = 256
 _MOST_REMEMBERED = 10_000
+# After this, a key that another server revoked has ended here too.
+_REMEMBERED_SECONDS = 3.0
 # How exact the last-used time of a key is; finer would cost a write for every call.
 _LAST_USED_STEP = timedelta(minutes=1)
 
@@ -53,27 +55,19 @@ class Authenticator:
         self._known: dict[bytes, KnownKey] = {}
         self._used_at: dict[str, datetime] = {}
         self._changed = asyncio.Event()
+        self._forget_at = 0.0
 
     async def identify(self, metadata: dict[str, str]) -> Caller:
         """The caller of a call with this metadata, or Unauthenticated, the same for every cause."""
         key_hash = hash_key(_bearer_token(metadata.get("authorization", "")))
-        idempotency_key = _idempotency_key(metadata)
         if hmac.compare_digest(key_hash, self._operator_hash):
-            return Caller(None, None, idempotency_key)
-        known = self._known.get(key_hash)
-        if known is None:
-            async with self._database.read() as conn:
-                known = await api_keys.find_by_hash(conn, key_hash)
-            if known is None:
-                raise Unauthenticated
-            if len(self._known) >= _MOST_REMEMBERED:
-                self._known.clear()
-            self._known[key_hash] = known
+            return Caller(None, None, _idempotency_key(metadata))
+        known = await self._find(key_hash)
         now = self._clock()
         if known.expires_at is not None and known.expires_at <= now:
             raise Unauthenticated
         self._note_use(known, now)
-        return Caller(known.environment_id, known.id, idempotency_key)
+        return Caller(known.environment_id, known.id, _idempotency_key(metadata))
 
     async def is_live(self, caller: Caller) -> bool:
         """Whether the key that opened a call long ago still works, by what is stored now."""
@@ -101,6 +95,24 @@ class Authenticator:
         """When keys were used since the last call of this, to be stored."""
         uses, self._used_at = self._used_at, {}
         return uses
+
+    async def _find(self, key_hash: bytes) -> KnownKey:
+        seconds = asyncio.get_running_loop().time()
+        if seconds >= self._forget_at or len(self._known) >= _MOST_REMEMBERED:
+            self._known.clear()
+            self._forget_at = seconds + _REMEMBERED_SECONDS
+        known = self._known.get(key_hash)
+        if known is not None:
+            return known
+        changed = self._changed
+        async with self._database.read() as conn:
+            known = await api_keys.find_by_hash(conn, key_hash)
+        if known is None:
+            raise Unauthenticated
+        if not changed.is_set():
+            # Else a key may have been revoked since it was read.
+            self._known[key_hash] = known
+        return known
 
     def _note_use(self, known: KnownKey, now: datetime) -> None:
         last = self._used_at.get(known.id)

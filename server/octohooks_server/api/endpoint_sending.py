@@ -1,6 +1,7 @@
 """The part of EndpointService that is about what endpoints got, get again, or get as a trial."""
 
 from datetime import timedelta
+from typing import TypeVar
 
 from octohooks.v1.endpoint_pb2 import Endpoint
 from octohooks.v1.endpoint_service_pb2 import (
@@ -14,7 +15,7 @@ from octohooks.v1.endpoint_service_pb2 import (
     SendExampleResponse,
 )
 from octohooks.v1.endpoint_service_pb2_grpc import EndpointServiceServicer
-from octohooks.v1.job_pb2 import Job, JobKind
+from octohooks.v1.job_pb2 import JobKind
 from octohooks.v1.message_pb2 import Message
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -31,6 +32,8 @@ from octohooks_server.store.acceptance import Draft
 from octohooks_server.store.jobs import JobRequest
 
 _STATS_RANGE = timedelta(hours=24)
+
+R = TypeVar("R", RecoverEndpointResponse, ReplayEndpointResponse)
 
 
 def references(application: str, endpoint: str) -> Checks:
@@ -83,12 +86,12 @@ class EndpointSending(EndpointServiceServicer):
     async def RecoverEndpoint(
         self, request: RecoverEndpointRequest, context: Context
     ) -> RecoverEndpointResponse:
-        return RecoverEndpointResponse(job=await self._begin(request, JobKind.JOB_KIND_RECOVER))
+        return await self._begin(request, JobKind.JOB_KIND_RECOVER, RecoverEndpointResponse)
 
     async def ReplayEndpoint(
         self, request: ReplayEndpointRequest, context: Context
     ) -> ReplayEndpointResponse:
-        return ReplayEndpointResponse(job=await self._begin(request, JobKind.JOB_KIND_REPLAY))
+        return await self._begin(request, JobKind.JOB_KIND_REPLAY, ReplayEndpointResponse)
 
     async def SendExample(
         self, request: SendExampleRequest, context: Context
@@ -134,36 +137,43 @@ class EndpointSending(EndpointServiceServicer):
         self,
         request: RecoverEndpointRequest | ReplayEndpointRequest,
         kind: JobKind.ValueType,
-    ) -> Job:
+        response_type: type[R],
+    ) -> R:
         environment_id = environment_of_caller()
         checks = references(request.application, request.endpoint)
         now = self._clock()
         checks.required("since", request.HasField("since"))
         since = checks.time("since", request, "since")
-        if since is not None and since > now:
-            checks.problem("since", "The time lies in the future.")
         until = checks.time("until", request, "until") or now
-        checks.range("until", since, until)
+        if since is not None and since >= now:
+            checks.problem("since", "The time does not lie in the past.")
+        else:
+            checks.range("until", since, until)
         checks.done()
         assert since is not None
         async with self._database.write() as conn:
-            endpoint = await _get(conn, environment_id, request.application, request.endpoint)
-            require_enabled(endpoint)
-            job = await jobs.create(
-                conn,
-                id=self._ids.new(JOB),
-                request=JobRequest(
-                    environment_id=environment_id,
-                    application_id=endpoint.application,
-                    endpoint_id=endpoint.id,
-                    kind=kind,
-                    since=since,
-                    until=until,
-                ),
-                now=now,
-            )
+
+            async def make() -> R:
+                endpoint = await _get(conn, environment_id, request.application, request.endpoint)
+                require_enabled(endpoint)
+                job = await jobs.create(
+                    conn,
+                    id=self._ids.new(JOB),
+                    request=JobRequest(
+                        environment_id=environment_id,
+                        application_id=endpoint.application,
+                        endpoint_id=endpoint.id,
+                        kind=kind,
+                        since=since,
+                        until=until,
+                    ),
+                    now=now,
+                )
+                return response_type(job=job)
+
+            response = await once(conn, current_caller(), request, make, response_type, now=now)
         self._wake_background()
-        return job
+        return response
 
 
 async def _get(

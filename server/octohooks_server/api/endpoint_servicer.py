@@ -216,6 +216,7 @@ class EndpointServicer(EndpointSending):
             )
         checks.done()
         assert overlap is not None
+        replaced_for = overlap
         now = self._clock()
         async with self._database.write() as conn:
             application_id = await applications.get_id(
@@ -226,12 +227,19 @@ class EndpointServicer(EndpointSending):
             )
             check_secret(checks, request.secret, endpoint.signature_type)
             checks.done()
-            await self._changes.replace_secret(
-                conn, endpoint=endpoint, secret=request.secret, overlap=overlap, now=now
+
+            async def make() -> RotateEndpointSecretResponse:
+                await self._changes.replace_secret(
+                    conn, endpoint=endpoint, secret=request.secret, overlap=replaced_for, now=now
+                )
+                secrets = await shown_secrets(conn, endpoint_id=endpoint.id, now=now)
+                return RotateEndpointSecretResponse(secrets=secrets)
+
+            response = await once(
+                conn, current_caller(), request, make, RotateEndpointSecretResponse, now=now
             )
-            secrets = await shown_secrets(conn, endpoint_id=endpoint.id, now=now)
         self._changed(environment_id, endpoint.id)
-        return RotateEndpointSecretResponse(secrets=secrets)
+        return response
 
     def _changed(self, environment_id: str, endpoint_id: str) -> None:
         """Lets a committed change reach what waits in memory, the watches and the owner."""

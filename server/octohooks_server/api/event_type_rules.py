@@ -5,9 +5,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import orjson
 from octohooks.v1.message_pb2 import Message
 
 from octohooks_server.api.dependencies import Dependencies
@@ -24,9 +22,6 @@ _SECONDS_FRESH = 3.0
 _MOST_BYTES = 64 * 1024 * 1024
 _BYTES_PER_ENTRY = 1024
 _BYTES_PER_SCHEMA_BYTE = 20
-# Above this many bytes of payload times schemas to check them against, a check may take several
-# milliseconds and is made in a thread.
-_MOST_AT_ONCE = 1_000_000
 
 _Key = tuple[str, str]
 
@@ -73,10 +68,7 @@ class EventTypeRules:
             )
         if rules.schema is None:
             return
-        if len(message.payload) * rules.schema.size <= _MOST_AT_ONCE:
-            fault = _fault(rules.schema, message.payload)
-        else:
-            fault = await in_schema_thread(_fault, rules.schema, message.payload)
+        fault = rules.schema.fault_of(message.payload)
         if fault is not None:
             raise InvalidArgument.of(
                 f"{field}.payload",
@@ -140,8 +132,3 @@ class EventTypeRules:
         while self._weight > _MOST_BYTES:
             _, unused = self._known.popitem(last=False)
             self._weight -= unused.weight
-
-
-def _fault(schema: Schema, payload: bytes) -> str | None:
-    value: Any = orjson.loads(payload)
-    return None if schema.accepts(value) else schema.fault(value)

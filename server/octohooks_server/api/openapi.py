@@ -129,15 +129,23 @@ class _Webhook:
             # An external value lies outside of the document, where nothing is fetched from.
             members = [self._member(named, name, place_of_named)[0] or {} for name in named]
             return [member["value"] for member in members if "value" in member]
-        schema = media.get("schema")
-        if isinstance(schema, dict):
-            schema, place = self._object(schema, (*place, "schema"))
+        return self._examples_in(media.get("schema"), (*place, "schema"))
+
+    def _examples_in(self, schema: Any, place: Pointer) -> list[Any]:
+        """The examples in a schema, or else in what it refers to."""
+        for _ in range(_MOST_HOPS):
+            if not isinstance(schema, dict):
+                return []
             if "examples" in schema:
                 if not isinstance(schema["examples"], list):
                     raise _at((*place, "examples"), "this must be a list.")
                 return list(schema["examples"])
             if "example" in schema:
                 return [schema["example"]]
+            # In a schema with an ID of its own, a reference is relative to that.
+            if not isinstance(schema.get("$ref"), str) or "$id" in schema:
+                return []
+            schema, place = _target(self._document, schema["$ref"], (*place, "$ref"))
         return []
 
     def _member(

@@ -7,21 +7,26 @@ the payload satisfies a part of the schema is asked, and only up to a limit.
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import jsonschema_rs
 import orjson
 
 from octohooks_server.api.schema_structure import Pointer, pointer_text, pointer_tokens, value_at
 
-# What all questions together may cost, counted in bytes of JSON that are looked at: about 30 ms.
-_MOST_BYTES = 10_000_000
-_BYTES_PER_QUESTION = 200
+# What all questions together may cost, in bytes of JSON times the schemas that they are checked
+# against; a question costs something by itself too, as if it were about so many bytes.
+_MOST_WORK = 100_000_000
+_BYTES_PER_QUESTION = 2_000
+# orjson writes no more than 254 levels.
+_BYTES_OF_A_DEEP_VALUE = 50_000
+_MOST_PARTS_KEPT = 256
+_URI = "urn:octohooks:schema"
 _MOST_BRANCHES = 50
 _MOST_SHOWN = 200
 # Where backtracking of one regular expression ends; some never would. The library's own limit lets
 # one expression take a tenth of a second.
-PATTERN_OPTIONS = jsonschema_rs.FancyRegexOptions(backtrack_limit=10_000)
+PATTERN_OPTIONS = jsonschema_rs.FancyRegexOptions(backtrack_limit=1_000)
 
 # What says something about a value by itself, in the order in which it helps to hear of it.
 _ASSERTIONS = (
@@ -69,22 +74,55 @@ class _Fault(NamedTuple):
     what: str
 
 
-def find_fault(root: Any, parts: jsonschema_rs.ValidatorMap, payload: Any) -> str:
-    """Where and why `payload` breaks the schema `root`, as a sentence without any of its values.
+class SchemaParts:
+    """Validators for the schemas inside of a schema, each made when it is asked for."""
 
-    `parts` has a validator for each schema in `root`. Where the search would take too long, the
-    place is one that holds the fault somewhere inside.
+    def __init__(self, root: Any) -> None:
+        self.root = root
+        self.is_draft_7 = isinstance(root, dict) and "draft-07" in root.get("$schema", "")
+        self._kind = (
+            jsonschema_rs.Draft7Validator if self.is_draft_7 else jsonschema_rs.Draft202012Validator
+        )
+        self._registry = jsonschema_rs.Registry([(_URI, root)])
+        self._made: dict[Pointer, jsonschema_rs.Validator | None] = {}
+
+    def validator(self, place: Pointer) -> jsonschema_rs.Validator | None:
+        """The validator for the schema at a place, or None when it cannot be had."""
+        if place not in self._made:
+            if len(self._made) >= _MOST_PARTS_KEPT:
+                self._made.clear()
+            self._made[place] = self._make(place)
+        return self._made[place]
+
+    def _make(self, place: Pointer) -> jsonschema_rs.Validator | None:
+        try:
+            return self._kind(
+                {"$ref": f"{_URI}#{quote(pointer_text(place))}"},
+                registry=self._registry,
+                offline=True,
+                validate_formats=False,
+                pattern_options=PATTERN_OPTIONS,
+            )
+        except (jsonschema_rs.ValidationError, ValueError):
+            return None
+
+
+def find_fault(parts: SchemaParts, payload: Any, *, schema_size: int) -> str:
+    """Where and why `payload` breaks a schema, as a sentence without any of its values.
+
+    `schema_size` is what one value may have to be checked against, counted in schemas. Where the
+    search would take too long, the place is one that holds the fault somewhere inside.
     """
-    fault = _Search(root, parts).fault(_Step((), (), payload), branches=0)
+    fault = _Search(parts, schema_size).fault(_Step((), (), payload), branches=0)
     where = f"At {_shown(fault.payload)}" if fault.payload else "At the payload's root"
     return f"{where}, {fault.what} (schema: #{_shown(fault.schema)})."
 
 
 class _Search:
-    def __init__(self, root: Any, parts: jsonschema_rs.ValidatorMap) -> None:
-        self._root = root
+    def __init__(self, parts: SchemaParts, schema_size: int) -> None:
         self._parts = parts
-        self._bytes_left = _MOST_BYTES
+        self._root = parts.root
+        self._bytes_left = _MOST_WORK // schema_size
 
     def fault(self, step: _Step, *, branches: int) -> _Fault:
         """The fault in a step that is known to hold one."""
@@ -131,15 +169,17 @@ class _Search:
 
     def _is_broken(self, step: _Step) -> bool:
         """Whether a step holds a fault; False too when it is not known, or too much was asked."""
-        self._bytes_left -= _BYTES_PER_QUESTION + len(orjson.dumps(step.value))
         if self._bytes_left < 0:
             return False
-        validator = self._parts.get("#" + pointer_text(step.schema))
+        self._bytes_left -= _BYTES_PER_QUESTION + _size(step.value)
+        if self._bytes_left < 0:
+            return False
+        validator = self._parts.validator(step.schema)
         return validator is not None and not validator.is_valid(step.value)
 
     def _only_refers(self, schema: dict[str, Any]) -> bool:
         """Whether a `$ref` makes all other keywords beside it void, as in draft 7."""
-        return "$ref" in schema and "draft-07" in self._root.get("$schema", "")
+        return "$ref" in schema and self._parts.is_draft_7
 
     def _next_steps(self, schema: dict[str, Any], step: _Step) -> Iterator[_Step]:
         """The steps that must all be satisfied for this one to be."""
@@ -220,6 +260,13 @@ def _holds(keyword: str, wanted: Any, value: Any) -> bool:
     return jsonschema_rs.is_valid(
         {keyword: wanted}, value, offline=True, pattern_options=PATTERN_OPTIONS
     )
+
+
+def _size(value: Any) -> int:
+    try:
+        return len(orjson.dumps(value))
+    except TypeError:
+        return _BYTES_OF_A_DEEP_VALUE
 
 
 def _shown(pointer: Pointer) -> str:

@@ -100,13 +100,13 @@ class SchemaStructure:
         self.dangling: Pointer | None = self._follow_all()
         """The way to a reference that leads nowhere in the document, or None."""
 
-    def expanded_size(self, *, most: int, deepest: int) -> int | None:
-        """How many schemas there are when each reference is replaced by what it refers to, up to
-        where it recurs; None when there are more than `most`, or they nest deeper than `deepest`.
+    def expanded(self, *, most: int, deepest: int) -> list[Any] | None:
+        """All schemas when each reference is replaced by what it refers to, up to where it recurs;
+        None when there are more than `most`, or they nest deeper than `deepest`.
 
         A validator may have to look at each of them for one value.
         """
-        count = 1
+        found = [self._root]
         on_the_way = {id(self._root)}
         stack: list[tuple[int, Iterator[Any]]] = [(id(self._root), self._next(self._root))]
         while stack:
@@ -116,13 +116,13 @@ class SchemaStructure:
                 on_the_way.discard(identity)
                 stack.pop()
                 continue
-            count += 1
-            if count > most or len(stack) > deepest:
+            found.append(part)
+            if len(found) > most or len(stack) > deepest:
                 return None
             if isinstance(part, dict) and id(part) not in on_the_way:
                 on_the_way.add(id(part))
                 stack.append((id(part), self._next(part)))
-        return count
+        return found
 
     def _next(self, schema: Any) -> Iterator[Any]:
         """What a validator of this schema goes on to."""

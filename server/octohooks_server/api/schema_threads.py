@@ -1,7 +1,7 @@
-"""Threads of their own for work on schemas that may take long.
+"""Threads for work on schemas and documents that takes longer than a call may hold up others.
 
-The checking itself releases the interpreter, so that it holds up no calls; and where somebody's
-schemas keep these threads busy, nothing but other such work waits for them.
+They share the interpreter with the calls, so these go on meanwhile, if more slowly. Where one
+caller's documents keep these threads busy, nothing but other such work waits for them.
 """
 
 import asyncio

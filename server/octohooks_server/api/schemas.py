@@ -5,12 +5,14 @@ refused before it is compiled, and the compiler is told to stay offline as well.
 and is not checked, which is what draft 2020-12 says.
 """
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import jsonschema_rs
 import orjson
 
-from octohooks_server.api.payload_faults import PATTERN_OPTIONS, find_fault
+from octohooks_server.api.payload_faults import PATTERN_OPTIONS, SchemaParts, find_fault
 from octohooks_server.api.schema_structure import (
     Pointer,
     SchemaStructure,
@@ -25,8 +27,13 @@ MAX_EXAMPLES = 10
 
 # How many schemas one value may have to be checked against, every reference followed. Without a
 # limit, twenty short definitions that each refer to the next one twice cost a million checks.
-MAX_EXPANDED_SIZE = 20_000
-_MAX_NESTING = 200
+MAX_EXPANDED_SIZE = 10_000
+# Bytes of payload times schemas that they may have to be checked against. Each can take 5 ns, and
+# since the library cannot be interrupted, nothing else in the process goes on meanwhile.
+_MOST_WORK = 500_000_000
+# What a regular expression that backtracks counts for among them.
+_WORK_OF_BACKTRACKING = 100
+_MAX_NESTING = 150
 _DIALECTS = {
     "https://json-schema.org/draft/2020-12/schema",
     "http://json-schema.org/draft-07/schema",
@@ -45,28 +52,29 @@ class Schema:
         """SchemaProblem when the text is no good schema."""
         root = _parsed(text)
         _check_dialect(root)
-        self.size = _expanded_size(root)
-        """How many schemas one value may have to be checked against."""
+        # What one value may have to be checked against, counted in schemas.
+        self._size = _size(root)
         self._root = root
         self._validator = _compiled(root)
-        self._parts: jsonschema_rs.ValidatorMap | None = None
+        self._parts: SchemaParts | None = None
 
-    def accepts(self, payload: Any) -> bool:
-        """Whether a payload, as orjson reads it, satisfies the schema.
+    def fault_of(self, text: bytes | str) -> str | None:
+        """Where and why a payload, which must be JSON, breaks the schema; None when it does not.
 
-        The time it takes grows with the payload times `size`; the interpreter runs other threads
-        meanwhile.
+        The sentence holds none of the payload's values. Usually this takes microseconds. A payload
+        that is too large for so large a schema is not checked and counts as breaking it.
         """
-        return self._validator.is_valid(payload)
-
-    def fault(self, payload: Any) -> str:
-        """Where and why a payload that is not accepted breaks the schema, as a sentence that holds
-        none of its values."""
-        if self._parts is None:
-            self._parts = jsonschema_rs.validator_map_for(
-                self._root, offline=True, validate_formats=False, pattern_options=PATTERN_OPTIONS
+        if len(text) * self._size > _MOST_WORK:
+            return (
+                "It is too large to be checked: the schema, every reference followed, has"
+                f" {self._size:,} parts."
             )
-        return find_fault(self._root, self._parts, payload)
+        payload: Any = orjson.loads(text)
+        if self._validator.is_valid(payload):
+            return None
+        if self._parts is None:
+            self._parts = SchemaParts(self._root)
+        return find_fault(self._parts, payload, schema_size=self._size)
 
 
 def example_problem(schema: Schema | None, example: str) -> str | None:
@@ -78,12 +86,11 @@ def example_problem(schema: Schema | None, example: str) -> str | None:
     if size > MAX_EXAMPLE_BYTES:
         return f"The example has {size:,} bytes and may have {MAX_EXAMPLE_BYTES:,}."
     try:
-        value = orjson.loads(example)
+        orjson.loads(example)
     except orjson.JSONDecodeError as error:
         return f"The example is not valid JSON (line {error.lineno}, column {error.colno})."
-    if schema is not None and not schema.accepts(value):
-        return f"The example breaks the schema: {schema.fault(value)}"
-    return None
+    fault = None if schema is None else schema.fault_of(example)
+    return None if fault is None else f"The example breaks the schema. {fault}"
 
 
 def _parsed(text: str) -> Any:
@@ -114,21 +121,42 @@ def _check_dialect(root: Any) -> None:
             )
 
 
-def _expanded_size(root: Any) -> int:
+def _size(root: Any) -> int:
     structure = SchemaStructure(root)
     if structure.dangling is not None:
         raise SchemaProblem(
             f"{_place(structure.dangling)}: the reference leads to nothing in this schema;"
             " references to other documents are not followed."
         )
-    size = structure.expanded_size(most=MAX_EXPANDED_SIZE, deepest=_MAX_NESTING)
-    if size is None:
+    schemas = structure.expanded(most=MAX_EXPANDED_SIZE, deepest=_MAX_NESTING)
+    if schemas is None:
         raise SchemaProblem(
             "The schema is too intricate: with every reference replaced by what it refers to, it"
             f" has more than {MAX_EXPANDED_SIZE:,} schemas or nests deeper than {_MAX_NESTING}"
             " levels."
         )
-    return size
+    patterns = Counter(pattern for schema in schemas for pattern in _patterns_in(schema))
+    backtracking = sum(count for pattern, count in patterns.items() if _backtracks(pattern))
+    return len(schemas) + _WORK_OF_BACKTRACKING * backtracking
+
+
+def _patterns_in(schema: Any) -> Iterator[str]:
+    if isinstance(schema, dict):
+        if isinstance(pattern := schema.get("pattern"), str):
+            yield pattern
+        if isinstance(patterns := schema.get("patternProperties"), dict):
+            yield from patterns
+
+
+def _backtracks(pattern: str) -> bool:
+    """Whether a regular expression is beyond the engine that takes linear time."""
+    try:
+        jsonschema_rs.validator_for(
+            {"pattern": pattern}, offline=True, pattern_options=jsonschema_rs.RegexOptions()
+        )
+    except (jsonschema_rs.ValidationError, ValueError):
+        return True
+    return False
 
 
 def _compiled(root: Any) -> jsonschema_rs.Validator:

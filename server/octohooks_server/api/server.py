@@ -1,7 +1,8 @@
 """The gRPC server with all of its services."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -66,13 +67,14 @@ def build_server(
     dependencies: Dependencies,
     *,
     authenticator: Authenticator,
+    wall: Callable[[], datetime],
     acceptance: Acceptance,
     allowed_subnets: tuple[Subnet, ...],
     seals: Seals,
     max_watches_per_environment: int,
     with_reflection: bool,
 ) -> ApiServer:
-    """The server with every service added."""
+    """The server with every service added. `wall` decides whether a key has expired."""
     server = grpc.aio.server(
         interceptors=[Gate(authenticator)],
         options=[
@@ -93,10 +95,10 @@ def build_server(
     changes = EndpointChanges(dependencies, allowed_subnets)
     event_type_rules = EventTypeRules(dependencies)
     environment_service_pb2_grpc.add_EnvironmentServiceServicer_to_server(
-        EnvironmentServicer(dependencies, authenticator), server
+        EnvironmentServicer(dependencies, authenticator, event_type_rules.forget), server
     )
     api_key_service_pb2_grpc.add_ApiKeyServiceServicer_to_server(
-        ApiKeyServicer(dependencies, authenticator), server
+        ApiKeyServicer(dependencies, authenticator, wall), server
     )
     application_service_pb2_grpc.add_ApplicationServiceServicer_to_server(
         ApplicationServicer(dependencies), server

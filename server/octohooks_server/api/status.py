@@ -26,8 +26,8 @@ from octohooks_server.errors import (
 
 _DOMAIN = "octohooks"
 # A status travels in trailing metadata, of which gRPC clients take 8 KiB: its text twice, once with
-# three bytes for each that is not ASCII, and all of it in base64. What a caller sent is told back up
-# to here, in bytes.
+# three bytes for each that is not ASCII, and all of it in base64. What a caller sent is told back
+# only up to here, in bytes.
 _MOST_BYTES_OF_MESSAGE = 800
 _MOST_BYTES_OF_VIOLATIONS = 2_000
 _MOST_BYTES_OF_NAME = 400

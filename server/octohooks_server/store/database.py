@@ -40,7 +40,7 @@ class Database:
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that may change things; on SQLite one comes after another."""
         with _translated_errors():
-            async with self._turn, self._writer.begin() as conn:
+            async with self._my_turn(), self._writer.begin() as conn:
                 yield conn
 
     @asynccontextmanager
@@ -49,6 +49,19 @@ class Database:
         with _translated_errors():
             async with self._reader.begin() as conn:
                 yield conn
+
+    @asynccontextmanager
+    async def _my_turn(self) -> AsyncIterator[None]:
+        """Waits no longer than for a lock: those in front may each wait as long for theirs."""
+        try:
+            async with asyncio.timeout(_BUSY_TIMEOUT_MS / 1000):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise _away() from None
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     async def run_migration(self, migrate: Any) -> None:
         """Calls `migrate(connection)` with a synchronous connection, in one transaction."""
@@ -109,9 +122,7 @@ class _translated_errors:  # noqa: N801 - reads as a statement
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         if isinstance(error, NoConnectionInTime):
-            raise Unavailable(
-                "the database cannot be reached at the moment", reason="DATABASE_UNAVAILABLE"
-            ) from error
+            raise _away() from error
         if isinstance(error, DBAPIError):
             text = str(error.orig).lower()
             if "disk is full" in text or "no space" in text or "disk i/o error" in text:
@@ -121,6 +132,10 @@ class _translated_errors:  # noqa: N801 - reads as a statement
             if isinstance(error, OperationalError) and (
                 "locked" in text or "busy" in text or "unable to open" in text
             ):
-                raise Unavailable(
-                    "the database cannot be reached at the moment", reason="DATABASE_UNAVAILABLE"
-                ) from error
+                raise _away() from error
+
+
+def _away() -> Unavailable:
+    return Unavailable(
+        "the database cannot be reached at the moment", reason="DATABASE_UNAVAILABLE"
+    )

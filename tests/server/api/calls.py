@@ -1,6 +1,6 @@
 """Calls of the API with raw requests, and refusals as values that tests compare."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,24 +125,35 @@ class Api:
         except grpc.aio.AioRpcError as error:
             raise Refused(refusal_of(error)) from None
 
-    async def _answers(
-        self, rpc: Rpc, requests: Sequence[bytes], metadata: Metadata
-    ) -> AsyncIterator[Any]:
+    def open(
+        self, rpc: Rpc, requests: Iterable[bytes] | AsyncIterable[bytes], metadata: Metadata = ()
+    ) -> Any:
+        """The call itself, for tests that read a stream step by step."""
+        parse = rpc.response_type.FromString
         options: dict[str, Any] = {
             "metadata": (*self._metadata, *metadata),
             "timeout": _SECONDS,
         }
-        parse = rpc.response_type.FromString
         if rpc.client_streams:
-            both = self._channel.stream_stream(rpc.path, None, parse)
-            async for answer in both(iter(requests), **options):
+            return self._channel.stream_stream(rpc.path, None, parse)(requests, **options)
+        assert isinstance(requests, Iterable)
+        (request,) = requests
+        if rpc.server_streams:
+            return self._channel.unary_stream(rpc.path, None, parse)(request, **options)
+        return self._channel.unary_unary(rpc.path, None, parse)(request, **options)
+
+    async def _answers(
+        self, rpc: Rpc, requests: Sequence[bytes], metadata: Metadata
+    ) -> AsyncIterator[Any]:
+        call = self.open(rpc, requests, metadata)
+        if rpc.client_streams:
+            async for answer in call:
                 yield answer
         elif rpc.server_streams:
-            stream = self._channel.unary_stream(rpc.path, None, parse)(requests[0], **options)
-            yield await anext(aiter(stream))
-            stream.cancel()
+            yield await anext(aiter(call))
+            call.cancel()
         else:
-            yield await self._channel.unary_unary(rpc.path, None, parse)(requests[0], **options)
+            yield await call
 
 
 def refusal_of(error: grpc.aio.AioRpcError) -> Refusal:

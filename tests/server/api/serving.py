@@ -50,10 +50,16 @@ class Server:
     """A server that runs, in the hands of its operator."""
 
     def __init__(
-        self, address: str, operator_key: str, channel: grpc.aio.Channel, stack: AsyncExitStack
+        self,
+        address: str,
+        operator_key: str,
+        database_file: Path,
+        channel: grpc.aio.Channel,
+        stack: AsyncExitStack,
     ) -> None:
         self.address = address
         self.operator_key = operator_key
+        self.database_file = database_file
         self._channel = channel
         self._stack = stack
         self.operator = self.api(operator_key)
@@ -96,4 +102,6 @@ async def serving(
         grpc.aio.insecure_channel(server.address) as channel,
         AsyncExitStack() as stack,
     ):
-        yield Server(server.address, server.operator_key, channel, stack)
+        yield Server(
+            server.address, server.operator_key, folder / "octohooks.db", channel, stack
+        )

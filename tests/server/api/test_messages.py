@@ -64,9 +64,9 @@ WRONG_VALUES = [
 ]
 
 
-def creation(application: str = "acme", **values: Any) -> CreateMessageRequest:
+def creation(to: str = "acme", /, **values: Any) -> CreateMessageRequest:
     message = Message(**{"event_type": "invoice.paid", "payload": b"{}", **values})
-    return CreateMessageRequest(application=application, message=message)
+    return CreateMessageRequest(application=to, message=message)
 
 
 async def made(api: Api, **values: Any) -> Message:
@@ -229,9 +229,7 @@ async def test_a_uid_is_taken_once_in_an_application(api: Api, octohooks: AsyncO
     assert refusal.resource == ("message", "invoice-1")
     assert await listed(api) == [first]
     await octohooks.application.create(uid="other")
-    elsewhere = await octohooks.message.create(
-        "other", event_type="e", payload={}, uid="invoice-1"
-    )
+    elsewhere = await octohooks.message.create("other", event_type="e", payload={}, uid="invoice-1")
     assert elsewhere.id != first.id
 
 
@@ -359,9 +357,7 @@ async def test_lists_answer_the_newest_first_page_by_page_without_payloads(api: 
     messages = [await made(api) for _ in range(5)]
 
     first = await api(ListMessagesRequest(application="acme", page_size=3))
-    second = await api(
-        ListMessagesRequest(application="acme", page_token=first.next_page_token)
-    )
+    second = await api(ListMessagesRequest(application="acme", page_token=first.next_page_token))
 
     assert [*first.messages, *second.messages] == messages[::-1]
     assert len(first.messages) == 3

@@ -1,0 +1,147 @@
+"""Endpoints that are dead, slow or far behind delay nobody else's deliveries."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import pytest
+from octohooks import AsyncOctohooks
+from octohooks.v1.attempt_pb2 import ERROR_KIND_TIMEOUT
+
+from tests.acceptance.conftest import StartServer
+from tests.acceptance.events import next_attempt
+from tests.acceptance.receiving import answer_after
+from tests.receivers import Receiver, respond, stay_silent
+
+
+@pytest.fixture
+async def own_client(start_server: StartServer) -> AsyncIterator[AsyncOctohooks]:
+    """A client of a server that no other test disturbs."""
+    server = await start_server()
+    async with AsyncOctohooks(server.api_key, target=server.address) as client:
+        yield client
+
+
+async def application_with(
+    client: AsyncOctohooks, *urls: str, retry_schedule: list[float] | None = None
+) -> str:
+    """A new application with endpoints at these URLs."""
+    application = (await client.application.create(name="A customer")).id
+    for url in urls:
+        await client.endpoint.create(application, url=url, retry_schedule=retry_schedule)
+    return application
+
+
+async def send(client: AsyncOctohooks, application: str, count: int = 1) -> list[str]:
+    """Sends messages, many at a time; answers their IDs."""
+    ids: list[str] = []
+    for start in range(0, count, 50):
+        made = await asyncio.gather(
+            *(
+                client.message.create(application, event_type="a.b", payload={})
+                for _ in range(min(50, count - start))
+            )
+        )
+        ids += [message.id for message in made]
+    return ids
+
+
+async def p99(client: AsyncOctohooks, application: str, receiver: Receiver, count: int) -> float:
+    """The 99th percentile of the seconds from sending to arrival, one message after another."""
+    took = []
+    for _ in range(count):
+        begin = time.perf_counter()
+        await client.message.create(application, event_type="a.b", payload={})
+        await receiver.next_request()
+        took.append(time.perf_counter() - begin)
+    return sorted(took)[count * 99 // 100 - 1]
+
+
+async def test_200_endpoints_that_never_answer_leave_a_healthy_one_s_latency_alone(
+    own_client: AsyncOctohooks, receiver: Receiver
+) -> None:
+    """Each of them has more messages waiting than one, and all places together are fewer."""
+    healthy = await application_with(own_client, receiver.url)
+    await p99(own_client, healthy, receiver, 20)
+    without = await p99(own_client, healthy, receiver, 200)
+    async with Receiver(stay_silent) as silent:
+        dead = await application_with(own_client, *[silent.url] * 200)
+        await send(own_client, dead, count=10)
+        for _ in range(200):
+            await silent.next_request()
+        async with asyncio.timeout(20):
+            among_the_dead = await p99(own_client, healthy, receiver, 200)
+    # Generous, since both are a few milliseconds; held up, it would be seconds.
+    assert among_the_dead < 10 * without
+
+
+async def test_the_backlog_of_a_dead_endpoint_holds_up_neither_new_messages_nor_retries(
+    own_client: AsyncOctohooks,
+) -> None:
+    """Neither of its own application nor of another one."""
+    count = 2_000
+    async with (
+        Receiver(stay_silent) as silent,
+        Receiver() as neighbour,
+        Receiver(respond(500), respond(200)) as flaky,
+    ):
+        dead = await application_with(own_client, silent.url)
+        waiting = await send(own_client, dead, count)
+        for _ in range(20):
+            await silent.next_request()
+        await own_client.endpoint.create(dead, url=neighbour.url)
+        other = await application_with(own_client, flaky.url, retry_schedule=[0, 0.2])
+        async with asyncio.timeout(10):
+            (new,) = await send(own_client, dead)
+            assert (await neighbour.next_request()).header("webhook-id") == new
+            (retried,) = await send(own_client, other)
+            for _ in range(2):
+                assert (await flaky.next_request()).header("webhook-id") == retried
+    # And the dead one has not taken more than its places meanwhile.
+    assert len(silent.requests) == 20
+    assert {request.header("webhook-id") for request in silent.requests} <= set(waiting)
+
+
+async def test_a_slow_endpoint_gets_all_its_messages_by_its_places_and_delays_nobody(
+    own_client: AsyncOctohooks, receiver: Receiver
+) -> None:
+    """150 messages come to an endpoint with 20 places that answers when it is let."""
+    gate = asyncio.Event()
+    async with Receiver(answer_after(gate)) as slow:
+        behind = await application_with(own_client, slow.url)
+        healthy = await application_with(own_client, receiver.url)
+        sent = await send(own_client, behind, 150)
+        for _ in range(20):
+            await slow.next_request()
+        async with asyncio.timeout(10):
+            for id in await send(own_client, healthy, 50):
+                assert id
+                await receiver.next_request()
+        assert len(slow.requests) == 20
+        gate.set()
+        while len(slow.requests) < len(sent):
+            await slow.next_request()
+    assert Counter(request.header("webhook-id") for request in slow.requests) == Counter(sent)
+
+
+async def test_what_a_dead_endpoint_left_is_delivered_when_it_comes_back(
+    start_server: StartServer,
+) -> None:
+    server = await start_server(request_timeout="1", lease="6", max_in_flight_per_endpoint="50")
+    gate = asyncio.Event()
+    async with (
+        Receiver(answer_after(gate)) as receiver,
+        AsyncOctohooks(server.api_key, target=server.address) as client,
+    ):
+        application = await application_with(client, receiver.url, retry_schedule=[0, *[0.5] * 15])
+        sent = set(await send(client, application, 300))
+        delivered: set[str] = set()
+        async with client.attempt.watch(application=application) as watch:
+            # It is back once an attempt has failed; until then none can have succeeded.
+            assert (await next_attempt(watch)).error_kind == ERROR_KIND_TIMEOUT
+            gate.set()
+            while delivered != sent:
+                attempt = await next_attempt(watch)
+                if attempt.response_status == 200:
+                    delivered.add(attempt.message)

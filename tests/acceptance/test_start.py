@@ -1,0 +1,136 @@
+"""What a start prints, makes and refuses."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from octohooks import AsyncOctohooks, Unauthenticated
+
+from tests.acceptance.conftest import StartServer
+from tests.acceptance.process import OPERATOR_KEY, ServerProcess, environment
+
+# gRPC's core has a log of its own, such as `E1124 07:57:21.475077 20550 add_port.cc:83] ...`.
+_OF_GRPC = re.compile(r"[EWI]\d{4} [\d:.]+ +\d+ \w+\.cc:\d+] ")
+
+
+def run_to_the_end(data_dir: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Starts a server that is expected to refuse by itself."""
+    return subprocess.run(
+        [sys.executable, "-m", "octohooks_server"],
+        env=environment(data_dir, **settings),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+
+
+async def test_the_first_start_prints_a_key_that_works_and_the_second_prints_none(
+    start_server: StartServer,
+) -> None:
+    server = await start_server()
+    key = server.api_key
+    assert server.text().count(key) == 1
+    assert "Development" in server.text()
+    async with AsyncOctohooks(key, target=server.address) as client:
+        await client.application.create(uid="made-before", name="A customer")
+    assert await server.stop() == 0
+    await server.start()
+    assert "OCTOHOOKS_API_KEY" not in server.text()
+    assert "Development" not in server.text()
+    async with AsyncOctohooks(key, target=server.address) as client:
+        assert (await client.application.get("made-before")).uid == "made-before"
+    async with AsyncOctohooks(OPERATOR_KEY, target=server.address) as operator:
+        assert [one.name async for one in operator.environment.list()] == ["Development"]
+
+
+async def test_a_start_without_an_operator_s_key_makes_one_that_is_good_until_the_stop(
+    start_server: StartServer,
+) -> None:
+    server = await start_server(operator_key="")
+    (first,) = _operator_keys(server)
+    async with AsyncOctohooks(first, target=server.address) as operator:
+        assert [one.name async for one in operator.environment.list()] == ["Development"]
+    await server.stop()
+    await server.start()
+    (second,) = _operator_keys(server)
+    async with AsyncOctohooks(second, target=server.address) as operator:
+        assert [one.name async for one in operator.environment.list()] == ["Development"]
+    async with AsyncOctohooks(first, target=server.address) as stranger:
+        with pytest.raises(Unauthenticated):
+            await stranger.environment.create("Another")
+
+
+async def test_no_key_is_ever_logged(start_server: StartServer) -> None:
+    server = await start_server(log_level="debug")
+    async with AsyncOctohooks(server.api_key, target=server.address) as client:
+        await client.application.create(name="A customer")
+    await server.stop()
+    logged = [line for line in server.output if line.startswith("{")]
+    assert logged
+    assert not [line for line in logged if server.api_key in line or OPERATOR_KEY in line]
+
+
+def test_a_wrong_setting_stops_the_start_with_one_sentence_that_names_it(tmp_path: Path) -> None:
+    """Each setting's own are in tests/server/test_main.py."""
+    _assert_refused(run_to_the_end(tmp_path, request_timeout="31"), "OCTOHOOKS_REQUEST_TIMEOUT")
+
+
+def test_an_address_that_cannot_be_listened_at_stops_the_start_with_a_sentence(
+    tmp_path: Path,
+) -> None:
+    ended = run_to_the_end(tmp_path, listen="no-such-host.invalid:0")
+    _assert_refused(ended, "OCTOHOOKS_LISTEN")
+
+
+@pytest.mark.parametrize("place", ["a file", "below a file"])
+def test_a_data_folder_that_cannot_be_one_stops_the_start_with_a_sentence(
+    tmp_path: Path, place: str
+) -> None:
+    file = tmp_path / "occupied"
+    file.touch()
+    ended = run_to_the_end(file if place == "a file" else file / "data")
+    _assert_refused(ended, "OCTOHOOKS_DATA_DIR")
+
+
+def test_a_data_folder_whose_database_is_none_stops_the_start_with_a_sentence(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "octohooks.db").write_text("This is no database.\n" * 1_000)
+    _assert_refused(run_to_the_end(tmp_path), "OCTOHOOKS_DATA_DIR")
+
+
+async def test_a_second_server_on_one_folder_is_refused_and_the_first_goes_on(
+    start_server: StartServer,
+) -> None:
+    server = await start_server()
+    _assert_refused(run_to_the_end(server.data_dir), "OCTOHOOKS_DATA_DIR")
+    async with AsyncOctohooks(server.api_key, target=server.address) as client:
+        await client.application.create(name="A customer")
+    # Nor does a crash leave the folder locked.
+    await server.kill()
+    await server.start()
+
+
+async def test_a_second_server_at_one_port_is_refused_and_the_first_goes_on(
+    server: ServerProcess, tmp_path: Path
+) -> None:
+    ended = run_to_the_end(tmp_path, listen=server.address)
+    _assert_refused(ended, "OCTOHOOKS_LISTEN")
+    async with AsyncOctohooks(server.api_key, target=server.address) as client:
+        await client.application.create(name="A customer")
+
+
+def _assert_refused(ended: subprocess.CompletedProcess[str], name: str) -> None:
+    """It ended with code 2 and one line on stderr, a sentence that begins with the variable."""
+    assert ended.returncode == 2, ended.stderr
+    (line,) = [one for one in ended.stderr.splitlines() if not _OF_GRPC.match(one)]
+    assert line.startswith(name)
+    assert line.endswith(".")
+
+
+def _operator_keys(server: ServerProcess) -> list[str]:
+    return [line.strip() for line in server.output if line.strip().startswith("octo_operator_")]

@@ -1,0 +1,234 @@
+"""What every call passes through, for every RPC there is."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from octohooks import AsyncOctohooks
+from octohooks.v1.application_pb2 import Application
+from octohooks.v1.application_service_pb2 import (
+    CreateApplicationRequest,
+    GetApplicationRequest,
+    ListApplicationsRequest,
+)
+from octohooks.v1.attempt_service_pb2 import WatchAttemptsRequest
+from octohooks.v1.error_pb2 import ErrorReason
+from octohooks.v1.message_pb2 import Message as WebhookMessage
+from octohooks.v1.message_service_pb2 import (
+    BatchCreateMessagesRequest,
+    CreateMessageRequest,
+    ListMessagesRequest,
+    PublishMessagesRequest,
+)
+from octohooks_server.store import applications, endpoints, environments
+from structlog.testing import capture_logs
+
+from tests.server.api.calls import Api, Refusal
+from tests.server.api.rpcs import BY_METHOD, BY_REQUEST_TYPE, RPCS, Rpc
+from tests.server.api.serving import Server, Tenant
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+every_rpc = pytest.mark.parametrize("rpc", RPCS, ids=[rpc.method for rpc in RPCS])
+
+
+def api_for(rpc: Rpc, server: Server, api: Api) -> Api:
+    """The API for a key that opens the RPC."""
+    return server.operator if rpc.service.endswith(".EnvironmentService") else api
+
+
+@every_rpc
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"\xff\xff", id="a cut-off tag"),
+        pytest.param(b"\x0f", id="a wire type that there is not"),
+        pytest.param(b"\x0a\x05a", id="a cut-off field"),
+        pytest.param(b"\x00\x01", id="a field with the number 0"),
+    ],
+)
+async def test_bytes_that_are_no_protobuf_message_are_refused(
+    server: Server, api: Api, rpc: Rpc, data: bytes
+) -> None:
+    refusal = await api_for(rpc, server, api).refusal_of_bytes(rpc, data)
+
+    assert refusal.cause == ("INVALID_ARGUMENT", "MALFORMED_REQUEST")
+
+
+@pytest.mark.parametrize(
+    "rpc",
+    [rpc for rpc in RPCS if rpc.request_type.DESCRIPTOR.fields[0].type == FieldDescriptor.TYPE_STRING],
+    ids=lambda rpc: rpc.method,
+)
+async def test_a_string_that_is_no_utf_8_is_refused(server: Server, api: Api, rpc: Rpc) -> None:
+    tag = rpc.request_type.DESCRIPTOR.fields[0].number << 3 | 2
+    data = bytes([tag, 2]) + b"\xc3\x28"
+
+    refusal = await api_for(rpc, server, api).refusal_of_bytes(rpc, data)
+
+    assert refusal.cause == ("INVALID_ARGUMENT", "MALFORMED_REQUEST")
+
+
+def enum_paths(descriptor: Descriptor) -> Iterator[list[FieldDescriptor]]:
+    """The way to each enum field of a message, through the messages in it."""
+    for field in descriptor.fields:
+        if field.enum_type is not None:
+            yield [field]
+        elif field.message_type is not None and field.message_type.file.package == "octohooks.v1":
+            yield from ([field, *rest] for rest in enum_paths(field.message_type))
+
+
+ENUMS = [(rpc, path) for rpc in RPCS for path in enum_paths(rpc.request_type.DESCRIPTOR)]
+
+
+def with_enum_value(message: Any, path: list[FieldDescriptor], value: int) -> str:
+    """Sets the enum at the end of the way; answers its path as refusals name it."""
+    field, *rest = path
+    if rest:
+        inner = getattr(message, field.name)
+        name = f"{field.name}[0]" if field.is_repeated else field.name
+        return f"{name}.{with_enum_value(inner.add() if field.is_repeated else inner, rest, value)}"
+    if field.is_repeated:
+        getattr(message, field.name).extend([1, value])
+        return f"{field.name}[1]"
+    setattr(message, field.name, value)
+    return field.name
+
+
+def test_enums_are_found_wherever_requests_have_them() -> None:
+    found = {f"{rpc.method} {'.'.join(field.name for field in path)}" for rpc, path in ENUMS}
+
+    assert found >= {
+        "CreateEndpoint endpoint.signature_type",
+        "CreateEnvironment environment.default_signature_type",
+        "ListAttempts outcomes",
+        "ListDeliveries statuses",
+        "UpdateOperationalWebhook values.signature_type",
+        "WatchAttempts kinds",
+    }
+
+
+@pytest.mark.parametrize("value", [99, -1])
+@pytest.mark.parametrize(
+    ("rpc", "path"), ENUMS, ids=[f"{rpc.method}-{path[-1].name}" for rpc, path in ENUMS]
+)
+async def test_an_enum_value_that_there_is_not_is_refused_and_named(
+    server: Server, api: Api, rpc: Rpc, path: list[FieldDescriptor], value: int
+) -> None:
+    request = rpc.request_type()
+    field = with_enum_value(request, path, value)
+
+    refusal = await api_for(rpc, server, api).refusal(request)
+
+    assert refusal.cause == ("INVALID_ARGUMENT", "INVALID_FIELD")
+    assert refusal.fields == [field]
+
+
+async def test_fields_that_this_release_does_not_know_are_passed_over(api: Api) -> None:
+    """A newer client may set them."""
+    request = CreateApplicationRequest(application=Application(uid="acme"))
+    unknown = bytes([15 << 3 | 2, 3]) + b"new"
+
+    await api.exchange(BY_METHOD["CreateApplication"], [request.SerializeToString() + unknown])
+
+    assert (await api(GetApplicationRequest(application="acme"))).application.uid == "acme"
+
+
+def message_request(**values: Any) -> CreateMessageRequest:
+    message = WebhookMessage(**{"event_type": "e", "payload": b"{}", **values})
+    return CreateMessageRequest(application="acme", message=message)
+
+
+DEFECTS = [
+    pytest.param(applications, "find", GetApplicationRequest(application="a"), id="a read"),
+    pytest.param(applications, "create", CreateApplicationRequest(), id="a write"),
+    pytest.param(endpoints, "enabled_of", message_request(), id="a message"),
+    pytest.param(
+        endpoints, "enabled_of", BatchCreateMessagesRequest(requests=[message_request()]), id="batch"
+    ),
+    pytest.param(
+        endpoints, "enabled_of", PublishMessagesRequest(message=message_request()), id="a stream"
+    ),
+    pytest.param(
+        applications, "get_id", WatchAttemptsRequest(application="acme"), id="a watch"
+    ),
+]
+
+
+@pytest.mark.parametrize(("module", "function", "request_"), DEFECTS)
+@pytest.mark.usefixtures("acme")
+async def test_a_defect_of_ours_answers_internal_and_leaves_the_rest_to_the_log(
+    api: Api,
+    monkeypatch: pytest.MonkeyPatch,
+    module: Any,
+    function: str,
+    request_: Message,
+) -> None:
+    def fail(*args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError("password=hunter2")
+
+    with monkeypatch.context() as patch, capture_logs() as logs:
+        patch.setattr(module, function, fail)
+        refusal = await api.refusal(request_)
+
+    assert refusal.cause == ("INTERNAL", "INTERNAL")
+    correlation_id = refusal.info.metadata["correlation_id"]
+    assert re.fullmatch("[0-9a-f]{32}", correlation_id)
+    assert correlation_id in refusal.message
+    for secret in ("hunter2", "RuntimeError", "Traceback", "octohooks_server"):
+        assert secret not in str(refusal.status)
+    (entry,) = [entry for entry in logs if entry["event"] == "call_failed"]
+    assert entry["correlation_id"] == correlation_id
+    assert entry["log_level"] == "error"
+    assert entry["method"].endswith(BY_REQUEST_TYPE[type(request_)].method)
+    assert "hunter2" in repr(entry["exc_info"])
+
+
+@pytest.mark.usefixtures("acme")
+async def test_a_defect_leaves_nothing_stored_and_the_server_goes_on(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError
+
+    with monkeypatch.context() as patch, capture_logs():
+        patch.setattr(environments, "find_settings", fail)
+        await api.refusal(message_request(uid="m"))
+        batch = BatchCreateMessagesRequest(requests=[message_request(uid="m")])
+        await api.refusal(batch, idempotency_key="k")
+
+    assert not (await api(ListMessagesRequest(application="acme"))).messages
+    assert (await api(message_request(uid="m"))).message.uid == "m"
+    assert (await api(batch, idempotency_key="k")).results[0].HasField("failure")
+
+
+async def test_every_refusal_of_the_contract_has_a_listed_reason(api: Api) -> None:
+    refusal = await api.refusal(GetApplicationRequest(application="nobody"))
+
+    assert f"ERROR_REASON_{refusal.reason}" in ErrorReason.keys()
+    assert refusal.info.domain == "octohooks"
+
+
+@pytest.mark.parametrize("key", ["", "k" * 257], ids=["empty", "257 characters"])
+async def test_an_idempotency_key_has_1_to_256_characters(api: Api, key: str) -> None:
+    refusal = await api.refusal(CreateApplicationRequest(), idempotency_key=key)
+
+    assert refusal.cause == ("INVALID_ARGUMENT", "INVALID_FIELD")
+    assert refusal.fields == ["idempotency-key"]
+    assert not (await api(ListApplicationsRequest())).applications
+
+
+async def test_a_request_of_more_than_4_mib_is_refused(api: Api) -> None:
+    request = CreateApplicationRequest(application=Application(name="n" * (4 << 20)))
+
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await api.open(BY_METHOD["CreateApplication"], [request.SerializeToString()])
+
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

@@ -1,0 +1,90 @@
+"""The sentences with which a start refuses wrong settings."""
+
+import pytest
+from octohooks_server.__main__ import main
+from octohooks_server.settings import Settings
+
+WRONG = [
+    ("listen", "50051"),
+    ("listen", ":50051"),
+    ("listen", "127.0.0.1:"),
+    ("listen", "127.0.0.1:99999"),
+    ("listen", "127.0.0.1:http"),
+    ("operator_key", "0123456789012345678901234567890"),
+    ("reflection", "perhaps"),
+    ("log_format", "xml"),
+    ("log_level", "loud"),
+    ("request_timeout", "0"),
+    ("request_timeout", "-1"),
+    ("request_timeout", "30.001"),
+    ("request_timeout", "soon"),
+    ("request_timeout", "nan"),
+    ("lease", "19.999"),
+    ("lease", "inf"),
+    ("max_in_flight", "0"),
+    ("max_in_flight", "10001"),
+    ("max_in_flight", "many"),
+    ("max_in_flight_per_endpoint", "0"),
+    ("max_in_flight_per_endpoint", "1001"),
+    ("max_watches_per_environment", "0"),
+    ("allowed_subnets", "127.0.0.1/8"),
+    ("allowed_subnets", "everything"),
+    ("allowed_subnets", "10.0.0.0/8;::1/128"),
+    ("outbound_proxy", "proxy.example.com"),
+    ("outbound_proxy", "https://proxy.example.com:3128"),
+    ("outbound_proxy", "http://user:secret@proxy.example.com"),
+    ("outbound_proxy", "http://proxy.example.com:port"),
+    ("shutdown_grace", "-1"),
+    ("shutdown_grace", "long"),
+]
+# Any path may become a folder; whether it can is seen when it is made.
+NEVER_WRONG = {"data_dir"}
+
+
+def test_every_setting_has_a_wrong_value_here() -> None:
+    assert {name for name, _ in WRONG} | NEVER_WRONG == set(Settings.model_fields)
+
+
+@pytest.mark.parametrize(("setting", "value"), WRONG)
+def test_a_wrong_value_ends_the_start_with_code_2_and_one_sentence_that_names_the_setting(
+    setting: str,
+    value: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    name = f"OCTOHOOKS_{setting.upper()}"
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    printed = capsys.readouterr()
+    (line,) = printed.err.splitlines()
+    assert line.startswith(name)
+    assert line.endswith(".")
+    assert printed.out == ""
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("operator_key", "secret"), ("outbound_proxy", "ftp://user:secret@proxy.example.com:21")],
+)
+def test_a_refusal_repeats_no_secret(
+    setting: str,
+    value: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(f"OCTOHOOKS_{setting.upper()}", value)
+    with pytest.raises(SystemExit):
+        main()
+    assert "secret" not in capsys.readouterr().err
+
+
+def test_what_several_settings_are_wrong_about_is_told_by_the_first(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OCTOHOOKS_LISTEN", "nowhere")
+    monkeypatch.setenv("OCTOHOOKS_MAX_IN_FLIGHT", "0")
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().err.count("OCTOHOOKS_") == 1
