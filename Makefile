@@ -6,10 +6,13 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # More arguments for the command behind a target: make test ARGS="tests/sdk -k retry"
 ARGS ?=
+# How many seeds make soak runs, and from which on.
+SEEDS ?= 1000
+FROM ?= 0
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run test check format protos lock clean
+.PHONY: help install run test soak check format protos lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +38,9 @@ run: install ## start the server
 
 test: install ## run the tests; choose with ARGS="tests/sdk -k retry"
 	$(BIN)/python -m pytest -n auto $(ARGS)
+
+soak: install ## simulate crashes and faults; choose with SEEDS=10000 FROM=0
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --from $(FROM)
 
 check: install ## run every check that a change has to pass, the tests last
 	$(BIN)/ruff format --check

@@ -54,7 +54,7 @@ def start_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Sta
 @pytest.fixture
 async def client(server: ServerProcess) -> AsyncIterator[AsyncOctohooks]:
     """A client with a key of the `Development` environment of `server`."""
-    async with AsyncOctohooks(server.api_key, target=server.address) as client:
+    async with server.connect() as client:
         yield client
 
 

@@ -1,11 +1,8 @@
 """Waiting for what a watch shows."""
 
-from collections.abc import Callable
-
-from octohooks import AsyncWatch
+from octohooks import AsyncOctohooks, AsyncWatch
 from octohooks.v1.attempt_pb2 import Attempt
-from octohooks.v1.attempt_service_pb2 import AttemptEvent
-from octohooks.v1.delivery_pb2 import Delivery
+from octohooks.v1.delivery_pb2 import DELIVERY_STATUS_PENDING, Delivery
 
 
 async def next_attempt(watch: AsyncWatch) -> Attempt:
@@ -27,11 +24,14 @@ async def next_cancelled(watch: AsyncWatch) -> Delivery:
     return event.cancelled_delivery
 
 
-async def events_until(
-    watch: AsyncWatch, is_last: Callable[[AttemptEvent], bool]
-) -> list[AttemptEvent]:
-    """All events up to the first for which `is_last` holds, with that one."""
-    events = [await anext(watch)]
-    while not is_last(events[-1]):
-        events.append(await anext(watch))
-    return events
+async def until_nothing_is_pending(client: AsyncOctohooks) -> None:
+    """Returns once every delivery of the environment has ended."""
+    async with client.attempt.watch() as watch:
+        await watch.wait_until_live()
+        # Listed once the watch is live, so that none can end unseen.
+        listed = client.delivery.list(statuses=["pending"], page_size=250)
+        pending = {(one.message, one.endpoint) async for one in listed}
+        while pending:
+            attempt = await next_attempt(watch)
+            if attempt.delivery_status != DELIVERY_STATUS_PENDING:
+                pending.discard((attempt.message, attempt.endpoint))

@@ -12,6 +12,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from octohooks import AsyncOctohooks
+
+# Calls with this channel option are made once; a client repeats what is unavailable by itself.
+WITHOUT_RETRIES = ("grpc.enable_retries", 0)
+
+_IMPATIENT = (
+    # Else clients in one process share the wait before they connect anew.
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 100),
+)
+
 OPERATOR_KEY = "the-operator-key-of-the-acceptance-tests"
 
 _ADDRESS = re.compile(r"Octohooks serves gRPC at (\S+)")
@@ -55,6 +68,15 @@ class ServerProcess:
         self._pump: threading.Thread | None = None
         self._changed = threading.Condition()
         self._ended = False
+
+    def connect(self, api_key: str | None = None, **options: Any) -> AsyncOctohooks:
+        """A client with the key that the first start showed, unless another one is given.
+
+        It connects anew at once when the server is back, whatever other clients met.
+        """
+        options.setdefault("channel_options", ())
+        options["channel_options"] = (*_IMPATIENT, *options["channel_options"])
+        return AsyncOctohooks(api_key or self.api_key, target=self.address, **options)
 
     @property
     def pid(self) -> int:

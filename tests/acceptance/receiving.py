@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tests.receivers import Connection, Script, respond
+from tests.receivers import Connection, Receiver, Script, respond
 
 
 def answer_after(gate: asyncio.Event, status: int = 200) -> Script:
@@ -15,16 +15,6 @@ def answer_after(gate: asyncio.Event, status: int = 200) -> Script:
     return script
 
 
-def by_message(*scripts: Script) -> Script:
-    """Runs the scripts for each message from the first on, whatever order messages come in.
-
-    The last one stays.
-    """
-    left: dict[str, list[Script]] = {}
-
-    async def script(connection: Connection) -> None:
-        assert connection.request is not None
-        mine = left.setdefault(connection.request.header("webhook-id"), list(scripts))
-        await (mine.pop(0) if len(mine) > 1 else mine[0])(connection)
-
-    return script
+def message_ids(receiver: Receiver) -> list[str]:
+    """The message that each request so far was for."""
+    return [request.header("webhook-id") for request in receiver.requests]

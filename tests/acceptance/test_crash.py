@@ -11,7 +11,7 @@ from typing import Any
 
 from octohooks import AsyncOctohooks
 from octohooks.v1.attempt_pb2 import ATTEMPT_OUTCOME_SUCCEEDED
-from octohooks.v1.delivery_pb2 import DELIVERY_STATUS_PENDING, DELIVERY_STATUS_SUCCEEDED
+from octohooks.v1.delivery_pb2 import DELIVERY_STATUS_SUCCEEDED
 from octohooks_server.rules.ids import IdFactory
 from octohooks_server.store import deliveries
 from octohooks_server.store.database import Database
@@ -19,7 +19,7 @@ from octohooks_server.store.due import DueDelivery, Outcome
 from octohooks_server.store.outcomes import record_outcomes
 
 from tests.acceptance.conftest import StartServer
-from tests.acceptance.events import next_attempt
+from tests.acceptance.events import until_nothing_is_pending
 from tests.acceptance.process import ServerProcess
 from tests.acceptance.receiving import answer_after
 from tests.receivers import Receiver, Request
@@ -32,7 +32,7 @@ async def test_everything_accepted_before_a_kill_is_delivered_after_the_restart(
     server = await start_server(request_timeout="1", lease="6")
     gate = asyncio.Event()
     async with Receiver(answer_after(gate)) as blocked, Receiver() as working:
-        async with AsyncOctohooks(server.api_key, target=server.address) as client:
+        async with server.connect() as client:
             application = (await client.application.create(name="A customer")).id
             for receiver in (blocked, working):
                 await client.endpoint.create(
@@ -44,8 +44,8 @@ async def test_everything_accepted_before_a_kill_is_delivered_after_the_restart(
         # All that the blocked receiver got before is unanswered for ever.
         gate.set()
         await server.restart()
-        async with AsyncOctohooks(server.api_key, target=server.address) as client:
-            await _until_nothing_is_pending(client)
+        async with server.connect() as client:
+            await until_nothing_is_pending(client)
             listed = [one async for one in client.delivery.list(page_size=250)]
             attempts = [one async for one in client.attempt.list(page_size=250)]
     ends = Counter(one.status for one in listed if one.message in accepted)
@@ -99,18 +99,6 @@ async def _send_until_killed(
     return accepted, recorded
 
 
-async def _until_nothing_is_pending(client: AsyncOctohooks) -> None:
-    async with client.attempt.watch() as watch:
-        await watch.wait_until_live()
-        # Listed once the watch is live, so that none can end unseen.
-        listed = client.delivery.list(statuses=["pending"], page_size=250)
-        pending = {(one.message, one.endpoint) async for one in listed}
-        while pending:
-            attempt = await next_attempt(watch)
-            if attempt.delivery_status != DELIVERY_STATUS_PENDING:
-                pending.discard((attempt.message, attempt.endpoint))
-
-
 def _ids(requests: list[Request]) -> list[str]:
     return [request.header("webhook-id") for request in requests]
 
@@ -123,7 +111,7 @@ async def test_a_process_that_slept_past_its_lease_does_not_overwrite_a_newer_re
     answer = asyncio.Event()
     async with (
         Receiver(answer_after(answer, status=500)) as receiver,
-        AsyncOctohooks(server.api_key, target=server.address) as client,
+        server.connect() as client,
     ):
         application = (await client.application.create(name="A customer")).id
         endpoint = await client.endpoint.create(application, url=receiver.url)

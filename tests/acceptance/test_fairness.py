@@ -19,7 +19,7 @@ from tests.receivers import Receiver, respond, stay_silent
 async def own_client(start_server: StartServer) -> AsyncIterator[AsyncOctohooks]:
     """A client of a server that no other test disturbs."""
     server = await start_server()
-    async with AsyncOctohooks(server.api_key, target=server.address) as client:
+    async with server.connect() as client:
         yield client
 
 
@@ -104,18 +104,18 @@ async def test_the_backlog_of_a_dead_endpoint_holds_up_neither_new_messages_nor_
 
 
 async def test_a_slow_endpoint_gets_all_its_messages_by_its_places_and_delays_nobody(
-    own_client: AsyncOctohooks, receiver: Receiver
+    client: AsyncOctohooks, receiver: Receiver
 ) -> None:
     """150 messages come to an endpoint with 20 places that answers when it is let."""
     gate = asyncio.Event()
     async with Receiver(answer_after(gate)) as slow:
-        behind = await application_with(own_client, slow.url)
-        healthy = await application_with(own_client, receiver.url)
-        sent = await send(own_client, behind, 150)
+        behind = await application_with(client, slow.url)
+        healthy = await application_with(client, receiver.url)
+        sent = await send(client, behind, 150)
         for _ in range(20):
             await slow.next_request()
         async with asyncio.timeout(10):
-            for id in await send(own_client, healthy, 50):
+            for id in await send(client, healthy, 50):
                 assert id
                 await receiver.next_request()
         assert len(slow.requests) == 20
@@ -132,7 +132,7 @@ async def test_what_a_dead_endpoint_left_is_delivered_when_it_comes_back(
     gate = asyncio.Event()
     async with (
         Receiver(answer_after(gate)) as receiver,
-        AsyncOctohooks(server.api_key, target=server.address) as client,
+        server.connect() as client,
     ):
         application = await application_with(client, receiver.url, retry_schedule=[0, *[0.5] * 15])
         sent = set(await send(client, application, 300))

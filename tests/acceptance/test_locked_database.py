@@ -11,7 +11,7 @@ from octohooks.v1.delivery_pb2 import DELIVERY_STATUS_SUCCEEDED
 
 from tests.acceptance.conftest import StartServer
 from tests.acceptance.events import next_attempts
-from tests.acceptance.process import ServerProcess
+from tests.acceptance.process import WITHOUT_RETRIES, ServerProcess
 from tests.acceptance.receiving import answer_after
 from tests.receivers import Receiver
 
@@ -33,13 +33,8 @@ async def test_while_the_database_is_locked_calls_are_unavailable_and_no_outcome
     gate = asyncio.Event()
     async with (
         Receiver(answer_after(gate)) as receiver,
-        AsyncOctohooks(
-            server.api_key,
-            target=server.address,
-            timeout=30,
-            # What a single call gets is to be seen; the client would repeat it by itself.
-            channel_options=[("grpc.enable_retries", 0)],
-        ) as client,
+        # What a single call gets is to be seen; the client would repeat it by itself.
+        server.connect(timeout=30, channel_options=[WITHOUT_RETRIES]) as client,
     ):
         application = (await client.application.create(name="A customer")).id
         await client.endpoint.create(application, url=receiver.url)
@@ -74,24 +69,17 @@ async def test_while_the_database_is_locked_calls_are_unavailable_and_no_outcome
         assert len(receiver.requests) == len(before) + 1
 
 
-async def test_a_client_that_repeats_its_calls_notices_nothing_of_a_short_lock(
-    start_server: StartServer,
+async def test_calls_during_a_short_lock_are_answered_after_it(
+    server: ServerProcess, client: AsyncOctohooks, application: str, receiver: Receiver
 ) -> None:
-    server = await start_server()
-    async with (
-        Receiver() as receiver,
-        AsyncOctohooks(server.api_key, target=server.address) as client,
-    ):
-        application = (await client.application.create(name="A customer")).id
-        await client.endpoint.create(application, url=receiver.url)
-        with locked(server):
-            sending = [asyncio.create_task(_send(client, application)) for _ in range(5)]
-            # A read is answered after the writes have arrived, which then wait for the lock.
-            await client.application.get(application)
-            assert not any(task.done() for task in sending)
-        sent = set(await asyncio.gather(*sending))
-        got = {(await receiver.next_request()).header("webhook-id") for _ in sent}
-        assert got == sent
+    await client.endpoint.create(application, url=receiver.url)
+    with locked(server):
+        sending = [asyncio.create_task(_send(client, application)) for _ in range(5)]
+        # A read is answered after the writes have arrived, which then wait for the lock.
+        await client.application.get(application)
+        assert not any(task.done() for task in sending)
+    sent = set(await asyncio.gather(*sending))
+    assert {(await receiver.next_request()).header("webhook-id") for _ in sent} == sent
 
 
 async def _send(client: AsyncOctohooks, application: str) -> str:

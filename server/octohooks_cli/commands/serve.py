@@ -8,7 +8,7 @@ def serve() -> None:
     """Run the server until Ctrl-C.
 
     Its settings come from the environment: OCTOHOOKS_LISTEN (where it listens), OCTOHOOKS_DATA_DIR
-    (where it keeps its data) and others, which the README lists.
+    (where it keeps its data) and others, which docs/settings.md lists.
     """
     try:
         from octohooks_server.__main__ import main

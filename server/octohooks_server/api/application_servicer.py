@@ -154,8 +154,13 @@ class ApplicationServicer(ApplicationServiceServicer):
             await notify(
                 conn,
                 [
-                    Notice(environment_id, id, ENDPOINT_DELETED, {"endpoint": orphan})
-                    for orphan in orphans
+                    Notice(
+                        environment_id,
+                        id,
+                        ENDPOINT_DELETED,
+                        {"endpoint": orphan, "endpoint_uid": uid},
+                    )
+                    for orphan, uid in orphans.items()
                 ],
                 now=now,
                 ids=self._ids,

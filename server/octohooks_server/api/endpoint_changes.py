@@ -30,6 +30,7 @@ from octohooks_server.store.operational import (
     ENDPOINT_ENABLED,
     ENDPOINT_UPDATED,
     Notice,
+    disable_reason_name,
     notify,
 )
 
@@ -175,7 +176,12 @@ class EndpointChanges:
         await notify(
             conn,
             [
-                Notice(environment_id, endpoint.application, event_type, data)
+                Notice(
+                    environment_id,
+                    endpoint.application,
+                    event_type,
+                    data | _reason(endpoint) if event_type == ENDPOINT_DISABLED else data,
+                )
                 for event_type in event_types
             ],
             now=now,
@@ -192,3 +198,7 @@ class EndpointChanges:
         complete.CopyFrom(endpoint)
         complete.signature_type = environment.default_signature_type
         return complete
+
+
+def _reason(endpoint: Endpoint) -> dict[str, str | int]:
+    return {"reason": disable_reason_name(endpoint.disable_reason)}

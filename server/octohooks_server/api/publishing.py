@@ -9,7 +9,7 @@ from octohooks.v1.message_service_pb2 import (
     PublishMessagesResponse,
 )
 
-from octohooks_server.errors import Unavailable
+from octohooks_server.api.stopping import stopping_error
 
 # Messages of one stream that are being stored at the same time. The stream is not read beyond
 # them, so a caller that is faster than the disk has to wait.
@@ -41,7 +41,7 @@ async def publish(
     async def end_when_stopping() -> None:
         await stopping.wait()
         reader.cancel()
-        await taken.put(Unavailable("The server is stopping.", reason="SHUTTING_DOWN"))
+        await taken.put(stopping_error())
 
     reader = asyncio.create_task(read())
     stopper = asyncio.create_task(end_when_stopping())

@@ -11,8 +11,9 @@ from octohooks_server.api.authentication import Authenticator
 from octohooks_server.api.caller import Caller
 from octohooks_server.api.dependencies import Dependencies
 from octohooks_server.api.event_tail import EventTail
+from octohooks_server.api.stopping import stopping_error
 from octohooks_server.api.watch_tokens import WatchTokens
-from octohooks_server.errors import ResourceExhausted, Unauthenticated, Unavailable
+from octohooks_server.errors import ResourceExhausted, Unauthenticated
 from octohooks_server.store import attempts, environments
 from octohooks_server.store.attempts import EventFilter
 
@@ -126,7 +127,7 @@ class Watches:
                     bookmark_at = clock() + _BOOKMARK_SECONDS
             if self._stopping.is_set():
                 yield bookmark()
-                raise Unavailable("The server is stopping.", reason="SHUTTING_DOWN")
+                raise stopping_error()
             if keys_changed.is_set() or clock() >= check_at:
                 if not await self._authenticator.is_live(caller):
                     raise Unauthenticated

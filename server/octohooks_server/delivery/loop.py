@@ -325,7 +325,8 @@ class DeliveryLoop:
     async def _attempt(self, delivery: DueDelivery) -> None:
         """Makes one attempt and records it, however long the database is away."""
         if self._clock() + self._bounds.request_timeout >= delivery.lease_ends_at:
-            # It waited too long here and the claim could end during the attempt; it falls due anew.
+            # It waited too long here and the claim could end during the attempt.
+            self._return([delivery])
             return
         destination = delivery.destination
         try:

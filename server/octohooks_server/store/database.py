@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Table, event
@@ -17,6 +18,8 @@ from octohooks_server.errors import ResourceExhausted, Unavailable
 
 _READERS = 4
 _BUSY_TIMEOUT_MS = 5_000
+# What callers are told when the database is away.
+_COME_BACK_AFTER = timedelta(seconds=1)
 
 
 class Database:
@@ -137,5 +140,7 @@ class _translated_errors:  # noqa: N801 - reads as a statement
 
 def _away() -> Unavailable:
     return Unavailable(
-        "the database cannot be reached at the moment", reason="DATABASE_UNAVAILABLE"
+        "the database cannot be reached at the moment",
+        reason="DATABASE_UNAVAILABLE",
+        retry_after=_COME_BACK_AFTER,
     )

@@ -127,7 +127,7 @@ async def claim_due(
                 claim=row["claim"] + 1,
                 attempt_count=row["attempt_count"],
                 scheduled_count=row["scheduled_count"],
-                manual=row["manual"],
+                manual=row["manual_requests"] > 0,
                 created_at=row["created_at"],
                 lease_ends_at=lease_ends_at,
             )
@@ -302,7 +302,7 @@ async def restart(
                 status=DELIVERY_STATUS_PENDING,
                 cancel_reason=0,
                 scheduled_count=0,
-                manual=False,
+                manual_requests=0,
                 scheduled_at=now,
                 due_at=now,
                 leased=False,
@@ -362,7 +362,7 @@ def new_row(
         "claim": 1 if is_claimed else 0,
         "attempt_count": 0,
         "scheduled_count": 0,
-        "manual": False,
+        "manual_requests": 0,
         "scheduled_at": scheduled_at,
         "due_at": lease_ends_at or scheduled_at,
         "leased": is_claimed,
@@ -381,7 +381,8 @@ async def request_attempt(
         update(deliveries)
         .where(deliveries.c.message_id == message_id, deliveries.c.endpoint_id == endpoint_id)
         .values(
-            manual=True,
+            # Of requests that come while none is under way, one attempt is made.
+            manual_requests=case((under_way, deliveries.c.manual_requests + 1), else_=literal(1)),
             due_at=case(
                 (under_way, deliveries.c.due_at), else_=literal(now, deliveries.c.due_at.type)
             ),
@@ -469,7 +470,7 @@ async def _cancel_rows(
     ended = [row for row in rows if row["status"] != DELIVERY_STATUS_PENDING]
     if ended:
         await conn.execute(
-            update(deliveries).where(_BY_KEY).values(manual=False, leased=False, due_at=None),
+            update(deliveries).where(_BY_KEY).values(manual_requests=0, leased=False, due_at=None),
             [_key(row) for row in ended],
         )
     if not pending:
@@ -480,7 +481,7 @@ async def _cancel_rows(
         .values(
             status=DELIVERY_STATUS_CANCELLED,
             cancel_reason=reason,
-            manual=False,
+            manual_requests=0,
             leased=False,
             due_at=None,
             scheduled_at=None,

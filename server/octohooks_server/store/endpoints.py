@@ -146,8 +146,8 @@ async def mark_all_deleted(
     application_id: str | None = None,
     environment_id: str | None = None,
     now: datetime,
-) -> list[str]:
-    """Hides every endpoint of an application or of an environment and answers their IDs."""
+) -> Mapping[str, str]:
+    """Hides every endpoint of an application or environment; answers their UIDs by their IDs."""
     scope = (
         endpoints.c.application_id == application_id
         if application_id is not None
@@ -157,9 +157,9 @@ async def mark_all_deleted(
         update(endpoints)
         .where(scope, endpoints.c.deleted_at.is_(None))
         .values(deleted_at=now)
-        .returning(endpoints.c.id)
+        .returning(endpoints.c.id, endpoints.c.uid)
     )
-    return list(rows.scalars())
+    return {row.id: row.uid or "" for row in rows}
 
 
 async def enabled_of(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import orjson
+from octohooks.v1.endpoint_pb2 import DisableReason
 from octohooks.v1.message_pb2 import Message
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -43,6 +44,11 @@ class Notice:
     application_id: str
     event_type: str
     data: Mapping[str, str | int]
+
+
+def disable_reason_name(reason: DisableReason.ValueType) -> str:
+    """How a payload names the reason for which an endpoint was disabled."""
+    return DisableReason.Name(reason).removeprefix("DISABLE_REASON_").lower()
 
 
 async def notify(

@@ -35,6 +35,7 @@ from octohooks_server.store.operational import (
     ATTEMPT_RECOVERED,
     ENDPOINT_DISABLED,
     Notice,
+    disable_reason_name,
     notify,
 )
 from octohooks_server.store.tables import applications, attempts, deliveries
@@ -59,6 +60,7 @@ class Recorded:
 class _EndpointState:
     """An endpoint while the outcomes of a group are applied to it one after another."""
 
+    uid: str
     disabled: bool
     deleted: bool
     application_deleted: bool
@@ -114,10 +116,10 @@ def _apply(
     is_disabled_now = _observe(state, outcome, now)
     status, scheduled_at = _status_after(outcome, row, state)
     # A manual attempt that was asked for while a scheduled one was under way comes right after it.
-    still_manual = row["manual"] and not delivery.manual
-    due_at = now if still_manual else scheduled_at
+    requests = row["manual_requests"] - (1 if delivery.manual else 0)
+    due_at = now if requests > 0 else scheduled_at
     if state.disabled or state.deleted:
-        still_manual, due_at = False, None
+        requests, due_at = 0, None
     pending = status == DELIVERY_STATUS_PENDING
     changes.deliveries.append(
         {
@@ -127,7 +129,7 @@ def _apply(
             "to_reason": _cancel_reason(state) if status == DELIVERY_STATUS_CANCELLED else 0,
             "to_attempts": delivery.attempt_count + 1,
             "to_scheduled": delivery.scheduled_count + (0 if delivery.manual else 1),
-            "to_manual": still_manual,
+            "to_requests": requests,
             "to_scheduled_at": scheduled_at,
             "to_due_at": due_at,
             "to_last": outcome.started_at,
@@ -140,7 +142,11 @@ def _apply(
     changes.attempts.append(attempt)
     changes.notices.extend(_notices(attempt, row["status"]))
     if is_disabled_now:
-        data = {"endpoint": delivery.destination.endpoint_id, "reason": _reason(state)}
+        data = {
+            "endpoint": delivery.destination.endpoint_id,
+            "endpoint_uid": state.uid,
+            "reason": disable_reason_name(state.disabled_for),
+        }
         changes.notices.append(_notice(attempt, ENDPOINT_DISABLED, data))
     return Recorded(True, status, due_at, environment_id, len(changes.notices) > notices_before)
 
@@ -192,10 +198,6 @@ def _notices(attempt: Mapping[str, Any], status_before: int) -> Iterator[Notice]
 
 def _notice(attempt: Mapping[str, Any], event_type: str, data: Mapping[str, str | int]) -> Notice:
     return Notice(attempt["environment_id"], attempt["application_id"], event_type, data)
-
-
-def _reason(state: _EndpointState) -> str:
-    return DisableReason.Name(state.disabled_for).removeprefix("DISABLE_REASON_").lower()
 
 
 def _observe(state: _EndpointState, outcome: Outcome, now: datetime) -> bool:
@@ -278,7 +280,7 @@ async def _current_rows(
             deliveries.c.claim,
             deliveries.c.leased,
             deliveries.c.status,
-            deliveries.c.manual,
+            deliveries.c.manual_requests,
             deliveries.c.scheduled_at,
             deliveries.c.ended_at,
         )
@@ -298,6 +300,7 @@ async def _endpoint_states(
     rows = await conn.execute(
         select(
             endpoint_table.c.id,
+            endpoint_table.c.uid,
             endpoint_table.c.disabled,
             endpoint_table.c.deleted_at,
             endpoint_table.c.failing_since,
@@ -308,6 +311,7 @@ async def _endpoint_states(
     )
     return {
         row.id: _EndpointState(
+            row.uid or "",
             row.disabled,
             row.deleted_at is not None,
             row.application_deleted_at is not None,
@@ -361,7 +365,7 @@ _UPDATE_DELIVERY = (
         cancel_reason=bindparam("to_reason"),
         attempt_count=bindparam("to_attempts"),
         scheduled_count=bindparam("to_scheduled"),
-        manual=bindparam("to_manual"),
+        manual_requests=bindparam("to_requests"),
         scheduled_at=bindparam("to_scheduled_at"),
         due_at=bindparam("to_due_at"),
         leased=False,

@@ -1,5 +1,6 @@
 """Retirement: an endpoint that gets nothing any more takes what waits for it along."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import literal_column, select, update
@@ -29,7 +30,9 @@ async def retire(conn: AsyncConnection, *, endpoint_id: str, reason: int, now: d
     )
 
 
-async def retire_later(conn: AsyncConnection, *, endpoint_ids: list[str], reason: int) -> None:
+async def retire_later(
+    conn: AsyncConnection, *, endpoint_ids: Collection[str], reason: int
+) -> None:
     """Leaves all that waits for these endpoints to `continue_one`."""
     await conn.execute(
         update(endpoints).where(endpoints.c.id.in_(endpoint_ids)).values(retire_reason=reason)

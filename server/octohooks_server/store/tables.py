@@ -213,9 +213,9 @@ deliveries = Table(
     # Attempts that were recorded, and how many of these the schedule set going.
     Column("attempt_count", Integer, nullable=False),
     Column("scheduled_count", Integer, nullable=False),
-    # Whether a caller asked for an attempt that has not been recorded yet; it does not use up a
-    # step of the schedule, and the delivery's status does not depend on its failure.
-    Column("manual", Boolean, nullable=False),
+    # How many attempts callers asked for that have not been recorded yet. They use up no step of the
+    # schedule, and the delivery's status does not depend on their failure.
+    Column("manual_requests", Integer, nullable=False),
     # When the schedule's next attempt is due; NULL when none is to follow.
     Column("scheduled_at", Time),
     # When the next attempt of either kind is due; while `leased`, when the claim ends; NULL when no

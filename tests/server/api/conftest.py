@@ -35,6 +35,12 @@ async def other_tenant(server: Server) -> Tenant:
     return await server.new_tenant()
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_tenant(server: Server) -> Tenant:
+    """An environment for tests to which it makes no difference what is in it."""
+    return await server.new_tenant()
+
+
 @pytest.fixture
 def api(tenant: Tenant) -> Api:
     """The API for a key of the test's own environment."""

@@ -102,6 +102,4 @@ async def serving(
         grpc.aio.insecure_channel(server.address) as channel,
         AsyncExitStack() as stack,
     ):
-        yield Server(
-            server.address, server.operator_key, folder / "octohooks.db", channel, stack
-        )
+        yield Server(server.address, server.operator_key, folder / "octohooks.db", channel, stack)

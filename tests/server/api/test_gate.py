@@ -9,9 +9,6 @@ import grpc.aio
 import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from octohooks import AsyncOctohooks
 from octohooks.v1.application_pb2 import Application
 from octohooks.v1.application_service_pb2 import (
     CreateApplicationRequest,
@@ -30,18 +27,21 @@ from octohooks.v1.message_service_pb2 import (
 from octohooks_server.store import applications, endpoints, environments
 from structlog.testing import capture_logs
 
-from tests.server.api.calls import Api, Refusal
+from tests.server.api.calls import Api
 from tests.server.api.rpcs import BY_METHOD, BY_REQUEST_TYPE, RPCS, Rpc
 from tests.server.api.serving import Server, Tenant
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+BEGIN_WITH_A_STRING = [
+    rpc for rpc in RPCS if rpc.request_type.DESCRIPTOR.fields[0].type == FieldDescriptor.TYPE_STRING
+]
 every_rpc = pytest.mark.parametrize("rpc", RPCS, ids=[rpc.method for rpc in RPCS])
 
 
-def api_for(rpc: Rpc, server: Server, api: Api) -> Api:
+def api_for(rpc: Rpc, server: Server, tenant: Tenant) -> Api:
     """The API for a key that opens the RPC."""
-    return server.operator if rpc.service.endswith(".EnvironmentService") else api
+    return server.operator if rpc.service.endswith(".EnvironmentService") else tenant.api
 
 
 @every_rpc
@@ -55,23 +55,25 @@ def api_for(rpc: Rpc, server: Server, api: Api) -> Api:
     ],
 )
 async def test_bytes_that_are_no_protobuf_message_are_refused(
-    server: Server, api: Api, rpc: Rpc, data: bytes
+    server: Server, shared_tenant: Tenant, rpc: Rpc, data: bytes
 ) -> None:
-    refusal = await api_for(rpc, server, api).refusal_of_bytes(rpc, data)
+    refusal = await api_for(rpc, server, shared_tenant).refusal_of_bytes(rpc, data)
 
     assert refusal.cause == ("INVALID_ARGUMENT", "MALFORMED_REQUEST")
 
 
 @pytest.mark.parametrize(
     "rpc",
-    [rpc for rpc in RPCS if rpc.request_type.DESCRIPTOR.fields[0].type == FieldDescriptor.TYPE_STRING],
-    ids=lambda rpc: rpc.method,
+    BEGIN_WITH_A_STRING,
+    ids=[rpc.method for rpc in BEGIN_WITH_A_STRING],
 )
-async def test_a_string_that_is_no_utf_8_is_refused(server: Server, api: Api, rpc: Rpc) -> None:
+async def test_a_string_that_is_no_utf_8_is_refused(
+    server: Server, shared_tenant: Tenant, rpc: Rpc
+) -> None:
     tag = rpc.request_type.DESCRIPTOR.fields[0].number << 3 | 2
     data = bytes([tag, 2]) + b"\xc3\x28"
 
-    refusal = await api_for(rpc, server, api).refusal_of_bytes(rpc, data)
+    refusal = await api_for(rpc, server, shared_tenant).refusal_of_bytes(rpc, data)
 
     assert refusal.cause == ("INVALID_ARGUMENT", "MALFORMED_REQUEST")
 
@@ -102,7 +104,7 @@ def with_enum_value(message: Any, path: list[FieldDescriptor], value: int) -> st
     return field.name
 
 
-def test_enums_are_found_wherever_requests_have_them() -> None:
+async def test_enums_are_found_wherever_requests_have_them() -> None:
     found = {f"{rpc.method} {'.'.join(field.name for field in path)}" for rpc, path in ENUMS}
 
     assert found >= {
@@ -120,12 +122,12 @@ def test_enums_are_found_wherever_requests_have_them() -> None:
     ("rpc", "path"), ENUMS, ids=[f"{rpc.method}-{path[-1].name}" for rpc, path in ENUMS]
 )
 async def test_an_enum_value_that_there_is_not_is_refused_and_named(
-    server: Server, api: Api, rpc: Rpc, path: list[FieldDescriptor], value: int
+    server: Server, shared_tenant: Tenant, rpc: Rpc, path: list[FieldDescriptor], value: int
 ) -> None:
     request = rpc.request_type()
     field = with_enum_value(request, path, value)
 
-    refusal = await api_for(rpc, server, api).refusal(request)
+    refusal = await api_for(rpc, server, shared_tenant).refusal(request)
 
     assert refusal.cause == ("INVALID_ARGUMENT", "INVALID_FIELD")
     assert refusal.fields == [field]
@@ -151,14 +153,15 @@ DEFECTS = [
     pytest.param(applications, "create", CreateApplicationRequest(), id="a write"),
     pytest.param(endpoints, "enabled_of", message_request(), id="a message"),
     pytest.param(
-        endpoints, "enabled_of", BatchCreateMessagesRequest(requests=[message_request()]), id="batch"
+        endpoints,
+        "enabled_of",
+        BatchCreateMessagesRequest(requests=[message_request()]),
+        id="batch",
     ),
     pytest.param(
         endpoints, "enabled_of", PublishMessagesRequest(message=message_request()), id="a stream"
     ),
-    pytest.param(
-        applications, "get_id", WatchAttemptsRequest(application="acme"), id="a watch"
-    ),
+    pytest.param(applications, "get_id", WatchAttemptsRequest(application="acme"), id="a watch"),
 ]
 
 

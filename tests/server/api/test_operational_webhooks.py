@@ -138,9 +138,7 @@ async def test_a_uid_is_taken_once_among_the_environments_operational_webhooks(
     first = await made(api, uid="ops")
 
     refusal = await api.refusal(
-        CreateOperationalWebhookRequest(
-            operational_webhook=OperationalWebhook(url=URL, uid="ops")
-        )
+        CreateOperationalWebhookRequest(operational_webhook=OperationalWebhook(url=URL, uid="ops"))
     )
 
     assert refusal.cause == ("ALREADY_EXISTS", "UID_TAKEN")
@@ -354,9 +352,7 @@ async def test_failures_of_a_delivery_are_told_at_the_fourth_the_last_and_the_re
 ) -> None:
     acme = await octohooks.application.create(uid="acme")
     async with Receiver(*[respond(500)] * 5, respond(200)) as failing:
-        endpoint = await octohooks.endpoint.create(
-            "acme", url=failing.url, retry_schedule=[0] * 5
-        )
+        endpoint = await octohooks.endpoint.create("acme", url=failing.url, retry_schedule=[0] * 5)
         owner = await Owner.of(octohooks, receiver)
         message = await octohooks.message.create("acme", event_type="e.f", payload={})
 
@@ -389,9 +385,7 @@ async def test_a_success_before_the_fourth_failure_is_nothing_to_tell(
 ) -> None:
     await octohooks.application.create(uid="acme")
     async with Receiver(*[respond(500)] * 3, respond(200)) as failing:
-        endpoint = await octohooks.endpoint.create(
-            "acme", url=failing.url, retry_schedule=[0] * 5
-        )
+        endpoint = await octohooks.endpoint.create("acme", url=failing.url, retry_schedule=[0] * 5)
         owner = await Owner.of(octohooks, receiver)
         await octohooks.message.create("acme", event_type="e", payload={})
         await attempted(octohooks, 4, endpoint=endpoint.id)

@@ -33,7 +33,9 @@ class _AttemptTriggerEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_Attempt
     ATTEMPT_TRIGGER_SCHEDULED: _AttemptTrigger.ValueType  # 1
     """The delivery's schedule."""
     ATTEMPT_TRIGGER_MANUAL: _AttemptTrigger.ValueType  # 2
-    """A caller, by `ResendDelivery` or `RecoverEndpoint`."""
+    """A caller, by `ResendDelivery`. What `RecoverEndpoint` and `ReplayEndpoint` set going follows the
+    schedule from its start.
+    """
 
 class AttemptTrigger(_AttemptTrigger, metaclass=_AttemptTriggerEnumTypeWrapper):
     """What set an attempt going."""
@@ -43,7 +45,9 @@ ATTEMPT_TRIGGER_UNSPECIFIED: AttemptTrigger.ValueType  # 0
 ATTEMPT_TRIGGER_SCHEDULED: AttemptTrigger.ValueType  # 1
 """The delivery's schedule."""
 ATTEMPT_TRIGGER_MANUAL: AttemptTrigger.ValueType  # 2
-"""A caller, by `ResendDelivery` or `RecoverEndpoint`."""
+"""A caller, by `ResendDelivery`. What `RecoverEndpoint` and `ReplayEndpoint` set going follows the
+schedule from its start.
+"""
 
 class _AttemptOutcome:
     ValueType = typing.NewType("ValueType", builtins.int)

@@ -113,8 +113,9 @@ class Delivery(message.Message):
     """How many attempts have been made, scheduled and manual ones together."""
     @builtins.property
     def next_attempt_time(self) -> timestamp_pb2.Timestamp:
-        """When the next attempt is due; unset unless the delivery is pending. An attempt that is under way
-        shows here as the time at which another would follow, should the server crash.
+        """When the next attempt is due, by the schedule or as a manual one; unset when none is to follow.
+        An attempt that is under way shows here as the time at which another would follow, should the
+        server crash.
         """
 
     @builtins.property

@@ -51,8 +51,7 @@ class Environment(message.Message):
     @builtins.property
     def retry_schedule(self) -> retry_schedule_pb2.RetrySchedule:
         """The schedule of every delivery whose endpoint has none of its own. Unset, Octohooks' own schedule
-        applies. An endpoint's schedule is looked up at each failure, so a change reaches pending
-        deliveries too.
+        applies. It is looked up for each attempt, so a change reaches pending deliveries too.
         """
 
     @builtins.property

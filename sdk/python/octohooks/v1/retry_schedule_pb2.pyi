@@ -29,9 +29,9 @@ class RetrySchedule(message.Message):
     @builtins.property
     def steps(self) -> containers.RepeatedCompositeFieldContainer[duration_pb2.Duration]:
         """The wait before each attempt: the first counted from the message's acceptance, each other one
-        from the failure before it. 1 to 20 steps of 0 to 24 hours, in whole microseconds. Each wait gets
-        a jitter of up to 10 % either way. Octohooks' own schedule is: at once, 5 s, 5 min, 30 min, 2 h,
-        5 h, 10 h, 10 h.
+        from the failure before it. 1 to 20 steps of 0 to 24 hours, in whole microseconds. Each wait but
+        the first gets a jitter of up to 10 % either way. Octohooks' own schedule is: at once, 5 s,
+        5 min, 30 min, 2 h, 5 h, 10 h, 10 h.
         """
 
     def __init__(

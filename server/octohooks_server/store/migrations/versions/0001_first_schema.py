@@ -108,7 +108,7 @@ def upgrade() -> None:
         sa.Column("claim", sa.Integer(), nullable=False),
         sa.Column("attempt_count", sa.Integer(), nullable=False),
         sa.Column("scheduled_count", sa.Integer(), nullable=False),
-        sa.Column("manual", sa.Boolean(), nullable=False),
+        sa.Column("manual_requests", sa.Integer(), nullable=False),
         sa.Column("scheduled_at", sa.BigInteger(), nullable=True),
         sa.Column("due_at", sa.BigInteger(), nullable=True),
         sa.Column("leased", sa.Boolean(), nullable=False),

@@ -1,0 +1,495 @@
+"""Environments are isolated from one another, and every method asks for the right key.
+
+The tables are made from the descriptors of the contract: a new RPC, or a new reference in a request,
+is in them by itself, and fails where it lacks what it needs here.
+"""
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from octohooks import AsyncOctohooks
+from octohooks.v1.api_key_service_pb2 import RevokeApiKeyRequest
+from octohooks.v1.endpoint_pb2 import Endpoint
+from octohooks.v1.endpoint_service_pb2 import (
+    CreateEndpointRequest,
+    RecoverEndpointRequest,
+    ReplayEndpointRequest,
+)
+from octohooks.v1.environment_service_pb2 import DeleteEnvironmentRequest
+from octohooks.v1.job_pb2 import JOB_STATE_FINISHED
+from octohooks.v1.message_pb2 import Message as WebhookMessage
+from octohooks.v1.message_service_pb2 import (
+    BatchCreateMessagesRequest,
+    CreateMessageRequest,
+    PublishMessagesRequest,
+)
+
+from tests.receivers import Receiver
+from tests.server.api.calls import Api, Refusal, Refused, refusal_in
+from tests.server.api.deliveries import attempted
+from tests.server.api.rpcs import BY_METHOD, RPCS, Rpc
+from tests.server.api.serving import Server, Tenant
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+# Fields of these names, where they are strings, refer to an entity by its ID or UID.
+REFERENCES = {
+    "api_key",
+    "application",
+    "attempt",
+    "endpoint",
+    "environment",
+    "event_type",
+    "job",
+    "message",
+    "operational_webhook",
+}
+# Methods that work on what belongs to the caller's environment without naming any of it.
+WITHOUT_REFERENCES = {
+    "CreateApplication",
+    "CreateEnvironment",
+    "CreateEventType",
+    "CreateOperationalWebhook",
+    "ImportOpenApi",
+    "ListApplications",
+    "ListEnvironments",
+    "ListEventTypes",
+    "ListOperationalWebhooks",
+}
+# The services whose methods another key opens than one of an environment.
+OPERATOR = "octohooks.v1.EnvironmentService"
+EITHER = "octohooks.v1.ApiKeyService"
+
+A_DAY_AGO = Timestamp(seconds=int((datetime.now(UTC) - timedelta(days=1)).timestamp()))
+A_MESSAGE = CreateMessageRequest(message=WebhookMessage(event_type="e", payload=b"{}"))
+# What requests need beside their references to get as far as those.
+NEEDED: dict[str, Message] = {
+    "BatchCreateMessages": BatchCreateMessagesRequest(requests=[A_MESSAGE]),
+    "CreateEndpoint": CreateEndpointRequest(endpoint=Endpoint(url="https://example.com/")),
+    "CreateMessage": A_MESSAGE,
+    "PublishMessages": PublishMessagesRequest(message=A_MESSAGE),
+    "RecoverEndpoint": RecoverEndpointRequest(since=A_DAY_AGO),
+    "ReplayEndpoint": ReplayEndpointRequest(since=A_DAY_AGO),
+}
+
+Path_ = tuple[FieldDescriptor, ...]
+
+
+def reference_paths(descriptor: Descriptor) -> Iterator[Path_]:
+    """The way to each reference in a request, through the requests in it."""
+    for field in descriptor.fields:
+        if field.type == FieldDescriptor.TYPE_STRING and field.name in REFERENCES:
+            yield (field,)
+        elif field.message_type is not None and field.message_type.name.endswith("Request"):
+            yield from ((field, *rest) for rest in reference_paths(field.message_type))
+
+
+def set_at(message: Any, path: Path_, reference: str) -> None:
+    field, *rest = path
+    if not rest:
+        setattr(message, field.name, reference)
+        return
+    inner = getattr(message, field.name)
+    set_at(inner[0] if field.is_repeated else inner, tuple(rest), reference)
+
+
+@dataclass(frozen=True)
+class Position:
+    """A place in the requests of an RPC that refers to an entity."""
+
+    rpc: Rpc
+    path: Path_
+
+    @property
+    def kind(self) -> str:
+        """What it refers to, such as `endpoint`."""
+        return self.path[-1].name
+
+    def __str__(self) -> str:
+        return f"{self.rpc.method}.{'.'.join(field.name for field in self.path)}"
+
+
+POSITIONS = [
+    Position(rpc, path)
+    for rpc in RPCS
+    if rpc.service != OPERATOR
+    for path in reference_paths(rpc.request_type.DESCRIPTOR)
+]
+
+
+@dataclass(frozen=True)
+class Belongings:
+    """An environment and references to one entity of each kind that it has."""
+
+    tenant: Tenant
+    ids: dict[str, str]
+    uids: dict[str, str]
+
+    @property
+    def references(self) -> dict[str, str]:
+        """A reference for each kind."""
+        return {**self.ids, **self.uids}
+
+
+async def furnish(tenant: Tenant, receiver: Receiver, name: str) -> Belongings:
+    octohooks = tenant.octohooks
+    uids = {
+        "application": f"{name}-application",
+        "endpoint": f"{name}-endpoint",
+        "event_type": f"{name}-event-type",
+        "message": f"{name}-message",
+        "operational_webhook": f"{name}-operational",
+    }
+    application, endpoint = uids["application"], uids["endpoint"]
+    webhook = await octohooks.operational_webhook.create(
+        url=receiver.url, uid=uids["operational_webhook"], disabled=True
+    )
+    await octohooks.event_type.create(uids["event_type"], examples=[{}])
+    made = await octohooks.application.create(uid=application)
+    goal = await octohooks.endpoint.create(application, url=receiver.url, uid=endpoint)
+    message = await octohooks.message.create(
+        application, event_type=uids["event_type"], payload={}, uid=uids["message"]
+    )
+    (attempt,) = await attempted(octohooks, 1)
+    job = await octohooks.endpoint.replay(application, endpoint, since=message.create_time)
+
+    async def over() -> bool:
+        return (await octohooks.job.get(job.id)).state == JOB_STATE_FINISHED
+
+    await eventually(over)
+    key = (await octohooks.api_key.create(name=name)).api_key
+    ids = {
+        "api_key": key.id,
+        "application": made.id,
+        "attempt": attempt.id,
+        "endpoint": goal.id,
+        "environment": tenant.id,
+        "job": job.id,
+        "message": message.id,
+        "operational_webhook": webhook.id,
+    }
+    return Belongings(tenant, ids, uids)
+
+
+def rows_of(database_file: Path, environment_id: str) -> dict[str, list[tuple[Any, ...]]]:
+    """All that the database holds of an environment, but for when its keys were used last."""
+    found = {}
+    with closing(sqlite3.connect(f"file:{database_file}?mode=ro", uri=True)) as database:
+        tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        for (table,) in tables:
+            columns = [row[1] for row in database.execute(f"PRAGMA table_info({table})")]
+            owner = {"environments": "id", "idempotent_answers": "scope"}.get(
+                table, "environment_id"
+            )
+            if owner in columns:
+                kept = ", ".join(column for column in columns if column != "last_used_at")
+                query = f"SELECT {kept} FROM {table} WHERE {owner} = ? ORDER BY {kept}"
+                found[table] = database.execute(query, [environment_id]).fetchall()
+            elif "endpoint_id" in columns:
+                query = (
+                    f"SELECT * FROM {table} WHERE endpoint_id IN"
+                    " (SELECT id FROM endpoints WHERE environment_id = ?) ORDER BY 1, 2"
+                )
+                found[table] = database.execute(query, [environment_id]).fetchall()
+    return found
+
+
+@dataclass(frozen=True)
+class World:
+    """Two environments, and another application in the caller's own."""
+
+    mine: Belongings
+    theirs: Belongings
+    sibling: dict[str, list[str]]
+    rows_of_theirs: Callable[[], dict[str, list[tuple[Any, ...]]]]
+    before: dict[str, list[tuple[Any, ...]]]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def world(server: Server) -> AsyncIterator[World]:
+    async with Receiver() as receiver:
+        mine = await furnish(await server.new_tenant(), receiver, "mine")
+        theirs = await furnish(await server.new_tenant(), receiver, "theirs")
+        octohooks = mine.tenant.octohooks
+        await octohooks.application.create(uid="sibling")
+        endpoint = await octohooks.endpoint.create("sibling", url=receiver.url, uid="sibling-e")
+        message = await octohooks.message.create(
+            "sibling", event_type="e", payload={}, uid="sibling-m"
+        )
+        await attempted(octohooks, 2)
+
+    def rows_of_theirs() -> dict[str, list[tuple[Any, ...]]]:
+        return rows_of(server.database_file, theirs.tenant.id)
+
+    before = rows_of_theirs()
+    filled = {table for table, rows in before.items() if rows}
+    assert filled >= {"applications", "attempts", "deliveries", "endpoints", "jobs", "messages"}
+    yield World(
+        mine,
+        theirs,
+        {"endpoint": [endpoint.id, "sibling-e"], "message": [message.id, "sibling-m"]},
+        rows_of_theirs,
+        before,
+    )
+
+
+def request_of(rpc: Rpc, references: dict[Path_, str]) -> Message:
+    """A request with these references, and what it needs beside them."""
+    request = rpc.request_type()
+    if rpc.method in NEEDED:
+        request.CopyFrom(NEEDED[rpc.method])
+    for path, reference in references.items():
+        set_at(request, path, reference)
+    return request
+
+
+def own_references(rpc: Rpc, belongings: Belongings) -> dict[Path_, str]:
+    paths = reference_paths(rpc.request_type.DESCRIPTOR)
+    return {path: belongings.references[path[-1].name] for path in paths}
+
+
+def never(reference: str) -> str:
+    """A reference of the same length that names nothing anywhere."""
+    return reference[:-4] + "ZZZZ"
+
+
+async def refused(api: Api, rpc: Rpc, request: Message) -> Refusal:
+    """Why the call, or the one message in it, is refused; fails when it is not."""
+    try:
+        (answer,) = await api.exchange(rpc, [request.SerializeToString()])
+    except Refused as error:
+        return error.refusal
+    result = {
+        "BatchCreateMessages": lambda: answer.results[0],
+        "PublishMessages": lambda: answer.result,
+    }.get(rpc.method, lambda: None)()
+    assert result is not None, f"{rpc.method} was not refused: {answer}"
+    assert result.HasField("failure"), f"{rpc.method} was not refused: {answer}"
+    return refusal_in(result.failure)
+
+
+def told(refusal: Refusal, *references: str) -> bytes:
+    """The bytes of the answer, with what was asked for made the same for all."""
+    data = refusal.status.SerializeToString()
+    for reference in references:
+        data = data.replace(reference.encode(), never(reference).encode())
+    return data
+
+
+@pytest.mark.parametrize("position", POSITIONS, ids=str)
+@pytest.mark.parametrize("by", ["id", "uid"])
+async def test_what_another_environment_has_answers_like_what_does_not_exist(
+    world: World, position: Position, by: str
+) -> None:
+    api, rpc, kind = world.mine.tenant.api, position.rpc, position.kind
+    of_theirs = (world.theirs.ids if by == "id" else world.theirs.uids).get(kind)
+    if of_theirs is None:
+        pytest.skip(f"an {kind} has no {by}")
+    own = own_references(rpc, world.mine)
+
+    foreign = await refused(api, rpc, request_of(rpc, {**own, position.path: of_theirs}))
+    missing = await refused(api, rpc, request_of(rpc, {**own, position.path: never(of_theirs)}))
+
+    assert foreign.cause == ("NOT_FOUND", "NOT_FOUND")
+    assert foreign.resource == (kind.replace("_", " "), of_theirs)
+    assert told(foreign, of_theirs) == told(missing, of_theirs)
+    assert world.rows_of_theirs() == world.before
+
+
+@pytest.mark.parametrize("position", POSITIONS, ids=str)
+@pytest.mark.parametrize("by", ["id", "uid"])
+async def test_nor_does_it_answer_otherwise_where_nothing_else_is_named(
+    world: World, position: Position, by: str
+) -> None:
+    """Where the application may be left out, an ID is looked for in the whole environment."""
+    api, rpc = world.mine.tenant.api, position.rpc
+    of_theirs = (world.theirs.ids if by == "id" else world.theirs.uids).get(position.kind)
+    if of_theirs is None:
+        pytest.skip(f"an {position.kind} has no {by}")
+
+    foreign = await refused(api, rpc, request_of(rpc, {position.path: of_theirs}))
+    missing = await refused(api, rpc, request_of(rpc, {position.path: never(of_theirs)}))
+
+    assert told(foreign, of_theirs) == told(missing, of_theirs)
+    assert world.rows_of_theirs() == world.before
+
+
+@pytest.mark.parametrize(
+    "rpc", dict.fromkeys(position.rpc for position in POSITIONS), ids=lambda rpc: rpc.method
+)
+@pytest.mark.parametrize("by", ["ids", "uids"])
+async def test_nor_where_all_that_is_named_is_of_the_other_environment(
+    world: World, rpc: Rpc, by: str
+) -> None:
+    theirs = {**world.theirs.references, **getattr(world.theirs, by)}
+    paths = list(reference_paths(rpc.request_type.DESCRIPTOR))
+    references = {path: theirs[path[-1].name] for path in paths}
+    api = world.mine.tenant.api
+
+    foreign = await refused(api, rpc, request_of(rpc, references))
+    missing = await refused(
+        api, rpc, request_of(rpc, {path: never(it) for path, it in references.items()})
+    )
+
+    assert foreign.cause == ("NOT_FOUND", "NOT_FOUND")
+    assert told(foreign, *references.values()) == told(missing, *references.values())
+    assert world.rows_of_theirs() == world.before
+
+
+@pytest.mark.parametrize(
+    "position",
+    [position for position in POSITIONS if position.kind in ("endpoint", "message")],
+    ids=str,
+)
+@pytest.mark.parametrize("by", ["id", "uid"])
+async def test_what_another_application_has_answers_like_what_does_not_exist(
+    world: World, position: Position, by: str
+) -> None:
+    api, rpc, kind = world.mine.tenant.api, position.rpc, position.kind
+    of_sibling = world.sibling[kind][by == "uid"]
+    own = own_references(rpc, world.mine)
+
+    foreign = await refused(api, rpc, request_of(rpc, {**own, position.path: of_sibling}))
+    missing = await refused(api, rpc, request_of(rpc, {**own, position.path: never(of_sibling)}))
+
+    assert foreign.cause == ("NOT_FOUND", "NOT_FOUND")
+    assert foreign.resource == (kind, of_sibling)
+    assert told(foreign, of_sibling) == told(missing, of_sibling)
+
+
+READS = [rpc for rpc in RPCS if rpc.method.startswith(("Get", "List", "Explain", "Watch"))]
+
+
+@pytest.mark.parametrize(
+    "rpc", [rpc for rpc in READS if rpc.service != OPERATOR], ids=lambda rpc: rpc.method
+)
+async def test_no_answer_holds_anything_of_another_environment(world: World, rpc: Rpc) -> None:
+    """This shows too that the references above are refused for nothing else than whose they are."""
+    api = world.mine.tenant.api
+    answers = await api.exchange(
+        rpc, [request_of(rpc, own_references(rpc, world.mine)).SerializeToString()]
+    )
+    if rpc.method in ("ListAttempts", "ListDeliveries"):
+        answers += await api.exchange(rpc, [b""])
+
+    for reference in (*world.theirs.ids.values(), *world.theirs.uids.values()):
+        assert all(reference not in str(answer) for answer in answers)
+
+
+async def test_every_rpc_names_what_it_is_about_or_is_known_not_to() -> None:
+    """A new RPC without references has to be thought about, and then to be listed above."""
+    with_references = {position.rpc.method for position in POSITIONS}
+    others = {rpc.method for rpc in RPCS if rpc.service != OPERATOR} - with_references
+    of_operator = {
+        rpc.method
+        for rpc in RPCS
+        if rpc.service == OPERATOR and not list(reference_paths(rpc.request_type.DESCRIPTOR))
+    }
+
+    assert others | of_operator == WITHOUT_REFERENCES
+
+
+async def test_a_uid_means_to_each_environment_its_own(
+    octohooks: AsyncOctohooks, other_tenant: Tenant
+) -> None:
+    other = other_tenant.octohooks
+    theirs = await other.application.create(uid="acme", name="theirs")
+    their_endpoint = await other.endpoint.create("acme", url="https://example.com/", uid="main")
+
+    mine = await octohooks.application.update("acme", name="mine")
+    await octohooks.message.create(
+        "new", event_type="e", payload={}, inline_application={"name": "mine"}
+    )
+    await octohooks.endpoint.update("acme", "main", url="https://example.org/", allow_missing=True)
+    await octohooks.application.delete("acme")
+
+    assert mine.id != theirs.id
+    assert await other.application.get("acme") == theirs
+    assert await other.endpoint.get("acme", "main") == their_endpoint
+    assert [one async for one in other.application.list()] == [theirs]
+
+
+# What is no key that opens anything.
+WITHOUT_KEY = [
+    pytest.param((), id="no key"),
+    pytest.param((("authorization", ""),), id="an empty one"),
+    pytest.param((("authorization", "Bearer "),), id="a scheme alone"),
+    pytest.param((("authorization", "Bearer octo_" + "A" * 43),), id="an unknown key"),
+    pytest.param((("authorization", "Basic b2N0bzpob29rcw=="),), id="another scheme"),
+]
+every_rpc = pytest.mark.parametrize("rpc", RPCS, ids=lambda rpc: rpc.method)
+NO_KEY = ("UNAUTHENTICATED", "INVALID_API_KEY")
+
+
+@every_rpc
+@pytest.mark.parametrize("metadata", WITHOUT_KEY)
+async def test_nothing_is_open_without_a_key(
+    server: Server, rpc: Rpc, metadata: tuple[tuple[str, str], ...]
+) -> None:
+    nobody = server.api(None)
+    reference = await nobody.refusal_of_bytes(RPCS[0], b"")
+
+    refusal = await nobody.refusal_of_bytes(rpc, b"", metadata)
+
+    assert refusal.cause == NO_KEY
+    assert refusal.status == reference.status
+
+
+@every_rpc
+async def test_who_has_no_key_learns_nothing_about_the_rest_of_the_call(
+    server: Server, rpc: Rpc
+) -> None:
+    nobody = server.api(None)
+
+    broken = await nobody.refusal_of_bytes(rpc, b"\xff\xff", (("idempotency-key", "k" * 300),))
+
+    assert broken.status == (await nobody.refusal_of_bytes(RPCS[0], b"")).status
+
+
+async def test_keys_that_ended_answer_like_those_that_never_were(server: Server) -> None:
+    nobody = await server.api(None).refusal_of_bytes(RPCS[0], b"")
+    kept, deleted = await server.new_tenant(), await server.new_tenant()
+    created = await kept.octohooks.api_key.create()
+    revoked = server.api(created.key)
+    await revoked.exchange(BY_METHOD["ListApplications"], [b""])
+    await deleted.api.exchange(BY_METHOD["ListApplications"], [b""])
+
+    await kept.api(RevokeApiKeyRequest(api_key=created.api_key.id))
+    await server.operator(DeleteEnvironmentRequest(environment=deleted.id))
+
+    for ended in (revoked, deleted.api):
+        for rpc in RPCS:
+            assert (await ended.refusal_of_bytes(rpc, b"")).status == nobody.status
+
+
+@pytest.mark.parametrize(
+    "rpc",
+    [rpc for rpc in RPCS if rpc.service not in (OPERATOR, EITHER)],
+    ids=lambda rpc: rpc.method,
+)
+async def test_the_operators_key_opens_no_environment(server: Server, rpc: Rpc) -> None:
+    refusal = await server.operator.refusal_of_bytes(rpc, b"")
+
+    assert refusal.cause == ("PERMISSION_DENIED", "ENVIRONMENT_KEY_REQUIRED")
+
+
+@pytest.mark.parametrize(
+    "rpc", [rpc for rpc in RPCS if rpc.service == OPERATOR], ids=lambda rpc: rpc.method
+)
+async def test_an_environments_key_does_not_do_the_operators_work(tenant: Tenant, rpc: Rpc) -> None:
+    references = {path: tenant.id for path in reference_paths(rpc.request_type.DESCRIPTOR)}
+
+    refusal = await tenant.api.refusal(request_of(rpc, references))
+
+    assert refusal.cause == ("PERMISSION_DENIED", "OPERATOR_KEY_REQUIRED")
