@@ -102,13 +102,14 @@ class _Server:
         clock: Clock,
         token_key: bytes,
         operator_key: str,
-        first_start: FirstStart | None,
     ) -> None:
         self.operator_key = operator_key
-        self.first_start = first_start
+        self.first_start: FirstStart | None = None
+        self._database = database
+        self._clock = clock
         self._grace = settings.shutdown_grace
         self._stopping = asyncio.Event()
-        ids = IdFactory(clock, os.urandom)
+        self._ids = ids = IdFactory(clock, os.urandom)
         feed = Feed()
         seals = Seals(token_key)
 
@@ -125,7 +126,7 @@ class _Server:
                 drafts,
                 now=clock(),
                 lease=settings.lease,
-                may_claim=self._loop.has_room_for,
+                may_claim=self._loop.claim_budget(),
             )
 
         def hand_over(results: Sequence[Accepted | OctohooksError]) -> None:
@@ -206,10 +207,7 @@ class _Server:
     async def put_together(
         cls, settings: Settings, database: Database, wall: Clock, clock: Clock
     ) -> "_Server":
-        """The parts over a migrated database, in which the first start makes what is missing."""
-        first_start = await make_first_environment(
-            database, ids=IdFactory(clock, os.urandom), clock=clock
-        )
+        """The parts over a migrated database, which gets a key for tokens if it has none."""
         async with database.write() as conn:
             token_key = await instance.ensure_token_key(conn, os.urandom)
         operator_key = (
@@ -217,7 +215,7 @@ class _Server:
             if settings.operator_key is not None
             else new_key(OPERATOR_KEY_PREFIX, os.urandom)
         )
-        return cls(settings, database, wall, clock, token_key, operator_key, first_start)
+        return cls(settings, database, wall, clock, token_key, operator_key)
 
     async def start(self, listen: str) -> str:
         """Begins to deliver and to serve; answers the address that is served at."""
@@ -231,6 +229,10 @@ class _Server:
                 f"OCTOHOOKS_LISTEN is {listen}, which cannot be listened at; another program may"
                 " be doing so."
             ) from None
+        # Only now: whoever makes the key must live to print it.
+        self.first_start = await make_first_environment(
+            self._database, ids=self._ids, clock=self._clock
+        )
         self._tasks = [
             asyncio.create_task(self._loop.run()),
             asyncio.create_task(self._upkeep.run()),

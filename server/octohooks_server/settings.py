@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy import URL
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -147,9 +148,9 @@ class Settings(BaseSettings):
         return self
 
     @property
-    def database_url(self) -> str:
-        """The SQLAlchemy URL of the embedded database."""
-        return f"sqlite:///{self.data_dir / 'octohooks.db'}"
+    def database_url(self) -> URL:
+        """Where the embedded database is."""
+        return URL.create("sqlite", database=str(self.data_dir / "octohooks.db"))
 
     @property
     def logs_as_json(self) -> bool:

@@ -123,25 +123,25 @@ class ApiKeyServicer(ApiKeyServiceServicer):
         assert overlap is not None
         now = self._clock()
 
-        async with self._database.write() as conn:
+        with self._authenticator.changing():
+            async with self._database.write() as conn:
 
-            async def make() -> RotateApiKeyResponse:
-                old = await api_keys.get(
-                    conn, id=request.api_key, environment_id=caller.environment_id
-                )
-                response = await self._make(
-                    conn,
-                    RotateApiKeyResponse,
-                    environment_id=old.environment,
-                    name=old.name,
-                    expires_at=None,
-                    now=now,
-                )
-                await api_keys.set_expiry(conn, id=old.id, expires_at=now + overlap)
-                return response
+                async def make() -> RotateApiKeyResponse:
+                    old = await api_keys.get(
+                        conn, id=request.api_key, environment_id=caller.environment_id
+                    )
+                    response = await self._make(
+                        conn,
+                        RotateApiKeyResponse,
+                        environment_id=old.environment,
+                        name=old.name,
+                        expires_at=None,
+                        now=now,
+                    )
+                    await api_keys.set_expiry(conn, id=old.id, expires_at=now + overlap)
+                    return response
 
-            response = await once(conn, caller, request, make, RotateApiKeyResponse, now=now)
-        self._authenticator.forget()
+                response = await once(conn, caller, request, make, RotateApiKeyResponse, now=now)
         return response
 
     async def RevokeApiKey(
@@ -151,9 +151,11 @@ class ApiKeyServicer(ApiKeyServiceServicer):
         checks = Checks()
         checks.reference("api_key", request.api_key)
         checks.done()
-        async with self._database.write() as conn:
-            await api_keys.remove(conn, id=request.api_key, environment_id=caller.environment_id)
-        self._authenticator.forget()
+        with self._authenticator.changing():
+            async with self._database.write() as conn:
+                await api_keys.remove(
+                    conn, id=request.api_key, environment_id=caller.environment_id
+                )
         return RevokeApiKeyResponse()
 
     async def _make(

@@ -4,7 +4,8 @@ import asyncio
 import hashlib
 import hmac
 from base64 import urlsafe_b64encode
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from octohooks_server.api.caller import Caller
@@ -81,6 +82,14 @@ class Authenticator:
                 now=self._clock(),
             )
 
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Around a change of keys: they are read anew afterwards, also when the call is cut off."""
+        try:
+            yield
+        finally:
+            self.forget()
+
     def forget(self) -> None:
         """Reads keys anew, since one was revoked or changed."""
         self._known.clear()
@@ -90,6 +99,25 @@ class Authenticator:
     def next_change(self) -> asyncio.Event:
         """An event that is set when a key is revoked or changed by this server."""
         return self._changed
+
+    def periodic_check(self, caller: Caller) -> Callable[[], Awaitable[None]]:
+        """A check for a long stream: Unauthenticated once the key that opened it has ended.
+
+        It looks when this server changed a key, and every few seconds for what others did.
+        """
+        clock = asyncio.get_running_loop().time
+        changed = self._changed
+        check_at = clock() + _REMEMBERED_SECONDS
+
+        async def check() -> None:
+            nonlocal changed, check_at
+            if not changed.is_set() and clock() < check_at:
+                return
+            changed, check_at = self._changed, clock() + _REMEMBERED_SECONDS
+            if not await self.is_live(caller):
+                raise Unauthenticated
+
+        return check
 
     def take_uses(self) -> dict[str, datetime]:
         """When keys were used since the last call of this, to be stored."""

@@ -12,6 +12,8 @@ from octohooks_server.store.feed import Feed
 # Events that are remembered; a watch that is further behind reads from the database by itself.
 _REMEMBERED = 2_000
 _READ_AT_ONCE = 200
+# The log is read after this although nothing was announced: an announcement can be lost.
+_SECONDS_WITHOUT_NEWS = 2.0
 
 
 class EventTail:
@@ -30,6 +32,7 @@ class EventTail:
         self._begins_behind = position
         self._read_to = position
         self._seen_count = -1
+        self._read_again_at = 0.0
         self._turn = asyncio.Lock()
 
     async def after(self, position: int) -> Sequence[Event]:
@@ -43,13 +46,21 @@ class EventTail:
 
     async def _follow(self, position: int) -> None:
         async with self._turn:
+            if position > self._read_to:
+                # Those that follow are further behind than what a newer one has seen: the tail goes
+                # on from there, and they read for themselves.
+                self._events.clear()
+                self._begins_behind = self._read_to = position
             count = self._feed.count(self._environment_id)
-            if position < self._read_to or count == self._seen_count:
+            seconds = asyncio.get_running_loop().time()
+            is_news = count != self._seen_count or seconds >= self._read_again_at
+            if position < self._read_to or not is_news:
                 return
             events = await self._read(self._read_to)
             if len(events) < _READ_AT_ONCE:
                 # All that was announced before the read has been read.
                 self._seen_count = count
+                self._read_again_at = seconds + _SECONDS_WITHOUT_NEWS
             self._events.extend(events)
             if events:
                 self._read_to = events[-1].sequence

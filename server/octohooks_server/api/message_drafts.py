@@ -6,11 +6,15 @@ from octohooks.v1.message_service_pb2 import CreateMessageRequest
 from octohooks_server.api.application_servicer import check_new_application
 from octohooks_server.api.caller import current_caller, environment_of_caller
 from octohooks_server.api.checks import Checks
+from octohooks_server.api.dependencies import Dependencies
 from octohooks_server.api.event_type_rules import EventTypeRules
 from octohooks_server.api.idempotency import keyed_request
-from octohooks_server.rules.ids import APPLICATION, MESSAGE, IdFactory
+from octohooks_server.errors import OctohooksError
+from octohooks_server.rules.ids import APPLICATION, MESSAGE
 from octohooks_server.rules.names import MAX_MESSAGE_CHANNELS
+from octohooks_server.store import idempotency
 from octohooks_server.store.acceptance import Draft
+from octohooks_server.store.idempotency import KeyedRequest
 
 _OUTPUT_ONLY = ("id", "application", "payload_expire_time", "payload_deleted", "create_time")
 
@@ -18,8 +22,10 @@ _OUTPUT_ONLY = ("id", "application", "payload_expire_time", "payload_deleted", "
 class MessageDrafts:
     """Checks messages and makes them ready to be stored."""
 
-    def __init__(self, ids: IdFactory, event_type_rules: EventTypeRules) -> None:
-        self._ids = ids
+    def __init__(self, dependencies: Dependencies, event_type_rules: EventTypeRules) -> None:
+        self._database = dependencies.database
+        self._ids = dependencies.ids
+        self._clock = dependencies.clock
         self._event_type_rules = event_type_rules
 
     async def draft(
@@ -37,8 +43,13 @@ class MessageDrafts:
         _check(checks, request)
         checks.done()
         environment_id = environment_of_caller()
-        await self._event_type_rules.check(environment_id, request.message, "message")
         keyed = keyed_request(current_caller(), request, idempotency_key)
+        try:
+            await self._event_type_rules.check(environment_id, request.message, "message")
+        except OctohooksError:
+            # What was accepted under this key is answered again, whatever has changed since.
+            if keyed is None or not await self._was_used(keyed):
+                raise
         inline: Application | None = None
         if request.HasField("inline_application"):
             inline = request.inline_application
@@ -52,6 +63,10 @@ class MessageDrafts:
             keyed=keyed,
             addressed_to=addressed_to,
         )
+
+    async def _was_used(self, keyed: KeyedRequest) -> bool:
+        async with self._database.read() as conn:
+            return await idempotency.is_used(conn, keyed, now=self._clock())
 
 
 def _check(checks: Checks, request: CreateMessageRequest) -> None:

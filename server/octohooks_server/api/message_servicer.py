@@ -23,6 +23,7 @@ from octohooks.v1.message_service_pb2_grpc import MessageServiceServicer
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.api.acceptance import Acceptance, AcceptDrafts
+from octohooks_server.api.authentication import Authenticator
 from octohooks_server.api.caller import current_caller, environment_of_caller
 from octohooks_server.api.checks import Checks
 from octohooks_server.api.dependencies import Dependencies
@@ -48,6 +49,7 @@ class MessageServicer(MessageServiceServicer):
         self,
         dependencies: Dependencies,
         acceptance: Acceptance,
+        authenticator: Authenticator,
         event_type_rules: EventTypeRules,
     ) -> None:
         self._database = dependencies.database
@@ -57,7 +59,8 @@ class MessageServicer(MessageServiceServicer):
         self._recall = dependencies.recall
         self._stopping = dependencies.stopping
         self._acceptance = acceptance
-        self._drafts = MessageDrafts(dependencies.ids, event_type_rules)
+        self._authenticator = authenticator
+        self._drafts = MessageDrafts(dependencies, event_type_rules)
 
     async def CreateMessage(
         self, request: CreateMessageRequest, context: Context
@@ -98,7 +101,8 @@ class MessageServicer(MessageServiceServicer):
         self, request_iterator: AsyncIterator[PublishMessagesRequest], context: Context
     ) -> AsyncIterator[PublishMessagesResponse]:
         environment_of_caller()
-        async for response in publish(request_iterator, self._publish_one, self._stopping):
+        requests = self._while_key_works(request_iterator)
+        async for response in publish(requests, self._publish_one, self._stopping):
             yield response
 
     async def GetMessage(self, request: GetMessageRequest, context: Context) -> GetMessageResponse:
@@ -181,6 +185,16 @@ class MessageServicer(MessageServiceServicer):
             explanations=page.items,
             next_page_token=self._tokens.seal(page.next_after, request, environment_id),
         )
+
+    async def _while_key_works(
+        self, requests: AsyncIterator[PublishMessagesRequest]
+    ) -> AsyncIterator[PublishMessagesRequest]:
+        """The requests of a stream; Unauthenticated once its key was revoked or has expired."""
+        caller = current_caller()
+        check = self._authenticator.periodic_check(caller)
+        async for request in requests:
+            await check()
+            yield request
 
     async def _publish_one(self, request: PublishMessagesRequest) -> CreateMessageResult:
         try:

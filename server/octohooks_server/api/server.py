@@ -110,7 +110,7 @@ def build_server(
         EventTypeServicer(dependencies, event_type_rules), server
     )
     message_service_pb2_grpc.add_MessageServiceServicer_to_server(
-        MessageServicer(dependencies, acceptance, event_type_rules), server
+        MessageServicer(dependencies, acceptance, authenticator, event_type_rules), server
     )
     attempt_service_pb2_grpc.add_AttemptServiceServicer_to_server(
         AttemptServicer(dependencies, watches), server

@@ -14,7 +14,7 @@ import structlog
 from octohooks_server.delivery.exchange import Exchange
 from octohooks_server.delivery.judge import outcome_of
 from octohooks_server.delivery.keys import live_keys
-from octohooks_server.delivery.pacing import Pacers
+from octohooks_server.delivery.pacing import Pacer, Pacers
 from octohooks_server.errors import OctohooksError, ResourceExhausted, Unavailable
 from octohooks_server.rules.signing import SigningKey
 from octohooks_server.store import deliveries
@@ -56,11 +56,19 @@ class Sends(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A claimed delivery, and the rate limits under which it waits for its attempt."""
+
+    delivery: DueDelivery
+    pacers: Sequence[Pacer]
+
+
 @dataclass(slots=True)
 class _Lane:
     """What this server has claimed of one endpoint's deliveries."""
 
-    waiting: deque[DueDelivery] = field(default_factory=deque)
+    waiting: deque[_Waiting] = field(default_factory=deque)
     under_way: int = 0
     # Whether it stands in the row of lanes that can start an attempt.
     in_row: bool = False
@@ -115,9 +123,27 @@ class DeliveryLoop:
         self._returning: list[DueDelivery] = []
         self._last_look = asyncio.get_running_loop().time()
 
-    def has_room_for(self, endpoint_id: str) -> bool:
-        """Whether one more delivery to the endpoint can be claimed for this server."""
-        return self._room(endpoint_id) > 0
+    def claim_budget(self) -> Callable[[str], bool]:
+        """Answers, for one transaction, whether one more delivery to an endpoint may be claimed.
+
+        What it says yes to counts at once, although it is handed over only after the commit.
+        """
+        total = self._total_room()
+        rooms: dict[str, int] = {}
+
+        def may_claim(endpoint_id: str) -> bool:
+            nonlocal total
+            room = rooms.get(endpoint_id)
+            if room is None:
+                room = self._room(endpoint_id)
+            if room <= 0 or total <= 0:
+                rooms[endpoint_id] = room
+                return False
+            rooms[endpoint_id] = room - 1
+            total -= 1
+            return True
+
+        return may_claim
 
     def hand_over(self, claimed: Collection[DueDelivery]) -> None:
         """Takes deliveries that were claimed for this server."""
@@ -126,14 +152,16 @@ class DeliveryLoop:
             return
         for delivery in claimed:
             endpoint_id = delivery.destination.endpoint_id
-            lane = self._lanes.get(endpoint_id)
             pacers = self._pacers.of(delivery.destination)
-            if pacers and lane is not None and len(lane.waiting) >= self._paced_room(endpoint_id):
+            if pacers and self._paced_room(endpoint_id) <= 0:
                 self._return([delivery])
                 continue
+            lane = self._lanes.get(endpoint_id)
             if lane is None:
                 lane = self._lanes[endpoint_id] = _Lane()
-            lane.waiting.append(delivery)
+            lane.waiting.append(_Waiting(delivery, pacers))
+            for pacer in pacers:
+                pacer.waiting += 1
             self._claimed += 1
             self._line_up(endpoint_id, lane)
         self._start_attempts()
@@ -143,9 +171,7 @@ class DeliveryLoop:
         for id in endpoint_ids:
             lane = self._lanes.get(id)
             if lane is not None and lane.waiting:
-                self._claimed -= len(lane.waiting)
-                self._return(lane.waiting)
-                lane.waiting.clear()
+                self._return([self._take_next(lane) for _ in range(len(lane.waiting))])
                 self._settle(id, lane)
 
     def look(self) -> None:
@@ -250,14 +276,28 @@ class DeliveryLoop:
         most = self._bounds.max_in_flight_per_endpoint * (1 + _WAITING_PER_PLACE)
         lane = self._lanes.get(endpoint_id)
         taken = 0 if lane is None else lane.under_way + len(lane.waiting)
-        waiting = 0 if lane is None else len(lane.waiting)
-        return min(most - taken, self._paced_room(endpoint_id) - waiting, self._total_room())
+        return min(most - taken, self._paced_room(endpoint_id), self._total_room())
 
     def _paced_room(self, endpoint_id: str) -> int:
-        """How many may wait in memory under the endpoint's rate limits."""
+        """How many more may wait in memory under the endpoint's rate limits."""
         now = asyncio.get_running_loop().time()
         pacers = self._pacers.known_of(endpoint_id)
-        return min((pacer.fits(now, _PACED_SECONDS) for pacer in pacers), default=sys.maxsize)
+        rooms = (pacer.fits(now, _PACED_SECONDS) - pacer.waiting for pacer in pacers)
+        return min(rooms, default=sys.maxsize)
+
+    def _take_next(self, lane: _Lane) -> DueDelivery:
+        """Takes the next delivery out of a lane; it is no longer held by this server."""
+        waiting = lane.waiting.popleft()
+        for pacer in waiting.pacers:
+            pacer.waiting -= 1
+        self._claimed -= 1
+        return waiting.delivery
+
+    def _drop_outlived(self, lane: _Lane) -> None:
+        """Gives back what waited so long that its claim could end during an attempt."""
+        latest = self._clock() + self._bounds.request_timeout
+        while lane.waiting and lane.waiting[0].delivery.lease_ends_at <= latest:
+            self._return([self._take_next(lane)])
 
     def _total_room(self) -> int:
         return self._bounds.max_in_flight * (1 + _WAITING_PER_PLACE_IN_TOTAL) - self._claimed
@@ -279,7 +319,7 @@ class DeliveryLoop:
 
     def _held_by_rate(self, endpoint_id: str, lane: _Lane) -> bool:
         """Takes a start from the lane's rate limits, or lets the lane wait until there is one."""
-        pacers = self._pacers.of(lane.waiting[0].destination)
+        pacers = lane.waiting[0].pacers
         if not pacers:
             return False
         loop = asyncio.get_running_loop()
@@ -303,9 +343,12 @@ class DeliveryLoop:
             endpoint_id = self._row.popleft()
             lane = self._lanes[endpoint_id]
             lane.in_row = False
+            self._drop_outlived(lane)
             if lane.waiting and not self._held_by_rate(endpoint_id, lane):
+                delivery = self._take_next(lane)
+                self._claimed += 1
                 lane.under_way += 1
-                task = asyncio.create_task(self._attempt(lane.waiting.popleft()))
+                task = asyncio.create_task(self._attempt(delivery))
                 self._under_way.add(task)
                 task.add_done_callback(self._ended(endpoint_id, lane))
             self._settle(endpoint_id, lane)
@@ -324,10 +367,6 @@ class DeliveryLoop:
 
     async def _attempt(self, delivery: DueDelivery) -> None:
         """Makes one attempt and records it, however long the database is away."""
-        if self._clock() + self._bounds.request_timeout >= delivery.lease_ends_at:
-            # It waited too long here and the claim could end during the attempt.
-            self._return([delivery])
-            return
         destination = delivery.destination
         try:
             exchange = await self._sender.send(

@@ -16,10 +16,12 @@ T = TypeVar("T")
 class Pacer:
     """Spreads starts over time: `rate` in a second, evenly. Times are seconds of any one clock."""
 
-    __slots__ = ("_interval", "_tolerance", "_virtual_start", "rate")
+    __slots__ = ("_interval", "_tolerance", "_virtual_start", "rate", "waiting")
 
     def __init__(self, rate: int) -> None:
         self.rate = rate
+        # How many wait in memory for a start under this limit; whoever holds them counts them.
+        self.waiting = 0
         self._interval = 1 / rate
         self._tolerance = max(_BURST_SECONDS - self._interval, 0.0)
         # When the next one would start, if all before it had been spread evenly.

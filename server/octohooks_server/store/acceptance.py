@@ -1,6 +1,6 @@
 """Acceptance: a message, its deliveries and its idempotent answer become durable together."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -68,9 +68,7 @@ async def accept(
     earlier = await idempotency.reserve(
         conn, [draft.keyed for draft in drafts if draft.keyed is not None], now=now
     )
-    application_ids = await _resolve_applications(
-        conn, [draft for draft in drafts if not _is_repetition(draft, earlier)], now=now
-    )
+    application_ids = await _resolve_applications(conn, list(_first_uses(drafts, earlier)), now=now)
     endpoint_rows = await endpoints.enabled_of(conn, list(set(application_ids.values())))
     destinations = await destinations_of(
         conn, [row for rows in endpoint_rows.values() for row in rows], now=now
@@ -119,13 +117,7 @@ class _Group:
         plain: list[dict[str, Any]] = []
         with_uid: list[dict[str, Any]] = []
         rows: dict[str, tuple[Draft, dict[str, Any]]] = {}
-        seen_keys: set[tuple[str, bytes]] = set(earlier)
-        for draft in drafts:
-            if draft.keyed is not None:
-                key = (draft.keyed.scope, draft.keyed.key_hash)
-                if key in seen_keys:
-                    continue
-                seen_keys.add(key)
+        for draft in _first_uses(drafts, earlier):
             application_id = self._application_ids.get((draft.environment_id, draft.application))
             settings = self._settings.get(draft.environment_id)
             if application_id is None or settings is None:
@@ -224,8 +216,18 @@ async def _resolve_applications(
     return found
 
 
-def _is_repetition(draft: Draft, earlier: Mapping[tuple[str, bytes], Earlier]) -> bool:
-    return draft.keyed is not None and (draft.keyed.scope, draft.keyed.key_hash) in earlier
+def _first_uses(
+    drafts: Sequence[Draft], earlier: Mapping[tuple[str, bytes], Earlier]
+) -> Iterator[Draft]:
+    """The drafts that are not answered by what their key was used for before, or in this group."""
+    seen = set(earlier)
+    for draft in drafts:
+        if draft.keyed is not None:
+            key = (draft.keyed.scope, draft.keyed.key_hash)
+            if key in seen:
+                continue
+            seen.add(key)
+        yield draft
 
 
 async def _finish(

@@ -1,5 +1,6 @@
 """Column types that are the same on every database."""
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,6 +12,9 @@ from sqlalchemy.types import TypeDecorator, Unicode
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+# Any escape is taken whole, so that the quote behind an escaped backslash is not mistaken for one.
+_TO_ESCAPE = re.compile(r"\\.|:")
+_ESCAPES = {'\\"': "\\u0022", ":": "\\u003a"}
 
 
 def to_microseconds(time: datetime) -> int:
@@ -68,6 +72,35 @@ class Json(TypeDecorator[Any]):
 def json_text(value: Any) -> str:
     """The canonical JSON text of a value."""
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
+class Tags(TypeDecorator[dict[str, str]]):
+    """Texts by name, as JSON text in which `tag_text` finds its entry and nothing else.
+
+    No entries are NULL. Quotes and colons inside of names and values are written as escapes, so
+    that those that are left are JSON's own.
+    """
+
+    impl = Unicode
+    cache_ok = True
+
+    def process_bind_param(self, value: dict[str, str] | None, dialect: Dialect) -> str | None:
+        if not value:
+            return None
+        return "{" + ",".join(tag_text(name, value[name]) for name in sorted(value)) + "}"
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> dict[str, str] | None:
+        return None if value is None else orjson.loads(value)
+
+
+def tag_text(name: str, value: str) -> str:
+    """How an entry stands in the text of `Tags`."""
+    return f"{_escaped(name)}:{_escaped(value)}"
+
+
+def _escaped(text: str) -> str:
+    inside = orjson.dumps(text).decode()[1:-1]
+    return f'"{_TO_ESCAPE.sub(lambda found: _ESCAPES.get(found[0], found[0]), inside)}"'
 
 
 class Spans(TypeDecorator[Sequence[timedelta]]):

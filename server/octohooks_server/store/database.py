@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Table, event
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionInTime
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -33,7 +33,7 @@ class Database:
     It alone checkpoints, since SQLite before 3.51.3 can corrupt the log when two connections do.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | URL) -> None:
         self._url = make_url(url)
         self._writer = self._sqlite_engine("BEGIN IMMEDIATE", pool_size=1, reader=False)
         self._reader = self._sqlite_engine("BEGIN", pool_size=_READERS, reader=True)

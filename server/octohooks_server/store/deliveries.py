@@ -14,10 +14,23 @@ from octohooks.v1.delivery_pb2 import (
     DELIVERY_STATUS_PENDING,
     Delivery,
 )
-from sqlalchemy import and_, bindparam, case, func, insert, literal, or_, select, tuple_, update
+from sqlalchemy import (
+    String,
+    and_,
+    bindparam,
+    case,
+    column,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy import values as sql_values
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.sql import Select
+from sqlalchemy.sql import ColumnElement, Select
 
 from octohooks_server.errors import NotFound
 from octohooks_server.store import environments
@@ -60,6 +73,27 @@ class Claimed:
     changed_environments: Collection[str]
 
 
+def select_by_keys(keys: Collection[tuple[str, str]], *columns: ColumnElement[Any]) -> Select[Any]:
+    """Columns of the deliveries with these message and endpoint IDs, each found by primary key.
+
+    A join, since SQLite looks through the whole table for a row in a list of rows.
+    """
+    wanted = (
+        sql_values(column("message_id", String), column("endpoint_id", String), name="wanted")
+        .data(list(keys))
+        .cte("wanted")
+    )
+    return select(*columns).select_from(
+        wanted.join(
+            deliveries,
+            and_(
+                deliveries.c.message_id == wanted.c.message_id,
+                deliveries.c.endpoint_id == wanted.c.endpoint_id,
+            ),
+        )
+    )
+
+
 async def claim_due(
     conn: AsyncConnection,
     *,
@@ -80,17 +114,15 @@ async def claim_due(
     due = (
         (
             await conn.execute(
-                select(deliveries)
-                .where(
-                    tuple_(deliveries.c.message_id, deliveries.c.endpoint_id).in_(chosen),
-                    deliveries.c.due_at <= now,
+                select_by_keys(chosen, *deliveries.c).with_for_update(
+                    of=deliveries, skip_locked=True
                 )
-                .with_for_update(skip_locked=True)
             )
         )
         .mappings()
         .all()
     )
+    due = [row for row in due if row["due_at"] is not None and row["due_at"] <= now]
     payloads = {
         row.id: row
         for row in await conn.execute(
@@ -415,6 +447,8 @@ async def list_page(
 ) -> Page[Delivery]:
     """Deliveries, newest message first; the cursor is the last one's message and endpoint IDs."""
     query = _with_event_type().where(messages.c.environment_id == scope.environment_id)
+    # With an endpoint, its own index gives the order; without one, the index of the messages does.
+    message_id = messages.c.id if scope.endpoint_id is None else deliveries.c.message_id
     if scope.application_id is not None:
         query = query.where(messages.c.application_id == scope.application_id)
     if scope.message_id is not None:
@@ -425,16 +459,15 @@ async def list_page(
         query = query.where(deliveries.c.status.in_(statuses))
     query = query.where(*matching.conditions())
     if before is not None:
+        last_message, last_endpoint = before
         query = query.where(
-            tuple_(deliveries.c.message_id, deliveries.c.endpoint_id)
-            < tuple_(*map(literal, before))
+            message_id <= last_message,
+            or_(message_id < last_message, deliveries.c.endpoint_id < last_endpoint),
         )
     rows = (
         (
             await conn.execute(
-                query.order_by(
-                    deliveries.c.message_id.desc(), deliveries.c.endpoint_id.desc()
-                ).limit(limit + 1)
+                query.order_by(message_id.desc(), deliveries.c.endpoint_id.desc()).limit(limit + 1)
             )
         )
         .mappings()

@@ -44,7 +44,9 @@ async def reserve(
     hashes = [key_hash for _, key_hash in keys]
     await conn.execute(
         delete(idempotent_answers).where(
-            idempotent_answers.c.key_hash.in_(hashes), idempotent_answers.c.expires_at <= now
+            idempotent_answers.c.scope.in_({scope for scope, _ in keys}),
+            idempotent_answers.c.key_hash.in_(hashes),
+            idempotent_answers.c.expires_at <= now,
         )
     )
     made = await conn.execute(
@@ -67,7 +69,8 @@ async def reserve(
         return {}
     rows = await conn.execute(
         select(idempotent_answers).where(
-            idempotent_answers.c.key_hash.in_([key_hash for _, key_hash in taken])
+            idempotent_answers.c.scope.in_({scope for scope, _ in taken}),
+            idempotent_answers.c.key_hash.in_([key_hash for _, key_hash in taken]),
         )
     )
     return {
@@ -75,6 +78,18 @@ async def reserve(
         for row in rows
         if (row.scope, row.key_hash) in taken
     }
+
+
+async def is_used(conn: AsyncConnection, request: KeyedRequest, *, now: datetime) -> bool:
+    """Whether the key was used before, with whichever request."""
+    used = await conn.scalar(
+        select(idempotent_answers.c.key_hash).where(
+            idempotent_answers.c.scope == request.scope,
+            idempotent_answers.c.key_hash == request.key_hash,
+            idempotent_answers.c.expires_at > now,
+        )
+    )
+    return used is not None
 
 
 async def keep(conn: AsyncConnection, answers: Collection[tuple[KeyedRequest, bytes]]) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.sql import ColumnElement
 from octohooks_server.errors import NotFound
 from octohooks_server.rules.ids import MESSAGE
 from octohooks_server.store import proto_values as values
-from octohooks_server.store.columns import json_text
+from octohooks_server.store.columns import tag_text
 from octohooks_server.store.paging import Page, page_of
 from octohooks_server.store.tables import applications, messages
 
@@ -52,9 +52,7 @@ class MessageFilter:
         if self.channels:
             found.append(or_(*(_holds(messages.c.channels, f'"{one}"') for one in self.channels)))
         for key, value in self.tags.items():
-            # The fragment without its braces; what it could match beside the tag, a text that holds
-            # it across two entries, needs keys made of punctuation.
-            found.append(_holds(messages.c.tags, json_text({key: value})[1:-1]))
+            found.append(_holds(messages.c.tags, tag_text(key, value)))
         return found
 
 

@@ -21,13 +21,14 @@ from octohooks.v1.delivery_pb2 import (
     DELIVERY_STATUS_SUCCEEDED,
 )
 from octohooks.v1.endpoint_pb2 import DISABLE_REASON_FAILING, DISABLE_REASON_GONE, DisableReason
-from sqlalchemy import and_, bindparam, insert, select, tuple_, update
+from sqlalchemy import and_, bindparam, insert, select, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.rules.ids import ATTEMPT, IdFactory
 from octohooks_server.rules.outcome import FAILING_AT_FAILURE, disabled_by_failures
 from octohooks_server.store import endpoints, environments, retirement
+from octohooks_server.store.deliveries import select_by_keys
 from octohooks_server.store.due import Outcome
 from octohooks_server.store.operational import (
     ATTEMPT_EXHAUSTED,
@@ -38,7 +39,7 @@ from octohooks_server.store.operational import (
     disable_reason_name,
     notify,
 )
-from octohooks_server.store.tables import applications, attempts, deliveries
+from octohooks_server.store.tables import applications, attempts, deliveries, messages
 from octohooks_server.store.tables import endpoints as endpoint_table
 
 
@@ -95,6 +96,7 @@ async def record_outcomes(
         state = states[outcome.delivery.destination.endpoint_id]
         results[id(outcome)] = _apply(outcome, row, state, now, ids, sequences, changes)
     if changes.attempts:
+        await _drop_bodies_without_payload(conn, changes.attempts)
         await conn.execute(insert(attempts), changes.attempts)
         await conn.execute(_UPDATE_DELIVERY, changes.deliveries)
     await _store_endpoint_states(conn, states, now=now)
@@ -270,11 +272,29 @@ def _is_current(outcome: Outcome, rows: Mapping[tuple[str, str], RowMapping]) ->
     return row is not None and row["claim"] == outcome.delivery.claim and row["leased"]
 
 
+async def _drop_bodies_without_payload(
+    conn: AsyncConnection, rows: Sequence[dict[str, Any]]
+) -> None:
+    """What a receiver answered goes with the payload, also when it answered after the deletion."""
+    gone = set(
+        await conn.scalars(
+            select(messages.c.id).where(
+                messages.c.id.in_({row["message_id"] for row in rows}),
+                messages.c.payload.is_(None),
+            )
+        )
+    )
+    for row in rows:
+        if row["message_id"] in gone:
+            row["response_body"] = None
+
+
 async def _current_rows(
     conn: AsyncConnection, outcomes: Sequence[Outcome]
 ) -> dict[tuple[str, str], RowMapping]:
     rows = await conn.execute(
-        select(
+        select_by_keys(
+            [_key(outcome) for outcome in outcomes],
             deliveries.c.message_id,
             deliveries.c.endpoint_id,
             deliveries.c.claim,
@@ -283,13 +303,7 @@ async def _current_rows(
             deliveries.c.manual_requests,
             deliveries.c.scheduled_at,
             deliveries.c.ended_at,
-        )
-        .where(
-            tuple_(deliveries.c.message_id, deliveries.c.endpoint_id).in_(
-                [_key(outcome) for outcome in outcomes]
-            )
-        )
-        .with_for_update()
+        ).with_for_update(of=deliveries)
     )
     return {(row["message_id"], row["endpoint_id"]): row for row in rows.mappings()}
 

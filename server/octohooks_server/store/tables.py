@@ -15,7 +15,7 @@ from sqlalchemy import (
     text,
 )
 
-from octohooks_server.store.columns import Bytes, Json, Span, Spans, Time
+from octohooks_server.store.columns import Bytes, Json, Span, Spans, Tags, Time
 
 metadata = MetaData()
 
@@ -172,7 +172,7 @@ messages = Table(
     Column("uid", String),
     Column("event_type", String, nullable=False),
     Column("channels", Json),
-    Column("tags", Json),
+    Column("tags", Tags),
     Column("payload_retention", Span),
     Column("payload_expires_at", Time, nullable=False),
     Column("created_at", Time, nullable=False),
@@ -213,8 +213,8 @@ deliveries = Table(
     # Attempts that were recorded, and how many of these the schedule set going.
     Column("attempt_count", Integer, nullable=False),
     Column("scheduled_count", Integer, nullable=False),
-    # How many attempts callers asked for that have not been recorded yet. They use up no step of the
-    # schedule, and the delivery's status does not depend on their failure.
+    # How many attempts callers asked for that have not been recorded yet. They use up no step of
+    # the schedule, and the delivery's status does not depend on their failure.
     Column("manual_requests", Integer, nullable=False),
     # When the schedule's next attempt is due; NULL when none is to follow.
     Column("scheduled_at", Time),

@@ -95,9 +95,8 @@ class World:
         **fields: Any,
     ) -> str:
         """A new endpoint with a secret; answers its ID."""
-        endpoint = Endpoint(
-            url="https://example.com/hook", signature_type=SIGNATURE_TYPE_HMAC_SHA256, **fields
-        )
+        fields.setdefault("url", "https://example.com/hook")
+        endpoint = Endpoint(signature_type=SIGNATURE_TYPE_HMAC_SHA256, **fields)
         if schedule is not None:
             made_of_steps = values.retry_schedule(schedule)
             assert made_of_steps is not None

@@ -1,0 +1,185 @@
+"""Bounds hold, for each endpoint and in total, and nobody is passed over."""
+
+from collections import Counter
+
+import pytest
+from octohooks_server.delivery import loop as loop_module
+
+from tests.server.delivery.loop_rig import running_loop
+from tests.server.store.world import World, seconds
+
+
+def url(name: str) -> str:
+    return f"https://{name}.example.com/"
+
+
+@pytest.fixture(autouse=True)
+def _only_when_woken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No look comes by the passing of time: what goes on, goes on as places become free."""
+    monkeypatch.setattr(loop_module, "_MOST_SECONDS_BETWEEN_LOOKS", 3_600.0)
+    monkeypatch.setattr(loop_module, "_LEAST_SECONDS_BETWEEN_LOOKS", 0.0)
+
+
+async def test_no_more_attempts_are_under_way_at_an_endpoint_than_it_has_places(
+    world: World,
+) -> None:
+    application = await world.application()
+    await world.endpoint(application, url=url("one"))
+    sent = await world.send(application, count=50)
+    async with running_loop(world, max_in_flight_per_endpoint=3) as rig:
+        posts = await rig.sender.next_posts(3)
+        for _ in range(47):
+            posts.pop(0).answer()
+            posts.append(await rig.sender.next_post())
+        for post in posts:
+            post.answer()
+        await rig.recorded(50)
+    assert rig.sender.most_under_way == {url("one"): 3}
+    assert Counter(post.message_id for post in rig.sender.posts) == Counter(sent)
+
+
+async def test_no_more_attempts_are_under_way_in_total_than_there_are_places(
+    world: World,
+) -> None:
+    application = await world.application()
+    for number in range(10):
+        await world.endpoint(application, url=url(f"e{number}"))
+    await world.send(application, count=10)
+    async with running_loop(world, max_in_flight=7, max_in_flight_per_endpoint=3) as rig:
+        await rig.sender.answer_all(100)
+        await rig.recorded(100)
+    assert rig.sender.most_under_way_in_total == 7
+    assert max(rig.sender.most_under_way.values()) <= 3
+    assert Counter(post.url for post in rig.sender.posts) == {
+        url(f"e{number}"): 10 for number in range(10)
+    }
+
+
+async def test_endpoints_take_turns(world: World) -> None:
+    """One that has much waiting is not served to its end before another one begins."""
+    busy, quiet = await world.application(), await world.application()
+    await world.endpoint(busy, url=url("busy"))
+    await world.endpoint(quiet, url=url("quiet"))
+    async with running_loop(world, max_in_flight=2, max_in_flight_per_endpoint=2) as rig:
+        await rig.accept_and_hand_over(
+            *(world.draft(busy) for _ in range(3)), *(world.draft(quiet) for _ in range(1))
+        )
+        posts = await rig.sender.answer_all(4)
+        await rig.recorded(4)
+    order = [post.url for post in posts]
+    assert order.index(url("quiet")) <= 2
+
+
+async def test_a_group_of_messages_claims_no_more_than_there_is_room_for(world: World) -> None:
+    """The rest waits in the database, where any server finds it."""
+    application = await world.application()
+    await world.endpoint(application, url=url("slow"))
+    async with running_loop(world, max_in_flight_per_endpoint=2) as rig:
+        claimed = await rig.accept_and_hand_over(*(world.draft(application) for _ in range(60)))
+        per_place = 1 + loop_module._WAITING_PER_PLACE
+        assert len(claimed) <= 2 * per_place
+        assert len(await rig.accept_and_hand_over(world.draft(application))) == 0
+        rig.loop.look()
+        await rig.sender.answer_all(61)
+        await rig.recorded(61)
+
+
+async def test_a_group_for_many_endpoints_claims_no_more_than_there_is_room_for_in_total(
+    world: World,
+) -> None:
+    application = await world.application()
+    for number in range(50):
+        await world.endpoint(application, url=url(f"e{number}"))
+    async with running_loop(world, max_in_flight=20, max_in_flight_per_endpoint=5) as rig:
+        claimed = await rig.accept_and_hand_over(*(world.draft(application) for _ in range(4)))
+        assert len(claimed) <= 20 * (1 + loop_module._WAITING_PER_PLACE_IN_TOTAL)
+        rig.loop.look()
+        await rig.sender.answer_all(200)
+        await rig.recorded(200)
+
+
+async def test_what_is_claimed_stays_bounded_whatever_the_backlog(world: World) -> None:
+    application = await world.application()
+    for number in range(10):
+        await world.endpoint(application, url=url(f"e{number}"))
+    await world.send(application, count=40)
+    most = 0
+    async with running_loop(world, max_in_flight=20, max_in_flight_per_endpoint=4) as rig:
+        for count in range(300):
+            (await rig.sender.next_post()).answer()
+            if count % 30 == 0:
+                most = max(most, await rig.claimed_count())
+    assert 0 < most <= 20 * (1 + loop_module._WAITING_PER_PLACE_IN_TOTAL)
+
+
+async def test_a_backlog_is_worked_off_without_looks_by_time(world: World) -> None:
+    application = await world.application()
+    await world.endpoint(application, url=url("one"))
+    await world.endpoint(application, url=url("other"))
+    sent = await world.send(application, count=100)
+    async with running_loop(world, max_in_flight=10, max_in_flight_per_endpoint=5) as rig:
+        posts = await rig.sender.answer_all(200)
+        await rig.recorded(200)
+    assert Counter(post.message_id for post in posts) == dict.fromkeys(sent, 2)
+
+
+async def test_an_endpoint_that_never_answers_leaves_the_others_their_places(
+    world: World,
+) -> None:
+    dead, alive = await world.application(), await world.application()
+    await world.endpoint(dead, url=url("dead"))
+    await world.endpoint(alive, url=url("alive"))
+    await world.send(dead, count=200)
+    world.pass_time(1)
+    await world.send(alive, count=100)
+    async with running_loop(world, max_in_flight=10, max_in_flight_per_endpoint=4) as rig:
+        answered = 0
+        while answered < 100:
+            post = await rig.sender.next_post()
+            if post.url == url("alive"):
+                post.answer()
+                answered += 1
+        await rig.recorded(100)
+    assert rig.sender.under_way[url("dead")] == 0
+    assert rig.sender.most_under_way[url("dead")] == 4
+
+
+async def test_many_endpoints_that_never_answer_leave_places_to_the_others(world: World) -> None:
+    """However much waits for them: they may not take all the places that there are."""
+    dead = await world.application()
+    for number in range(20):
+        await world.endpoint(dead, url=url(f"dead{number}"))
+    alive = await world.application()
+    await world.endpoint(alive, url=url("alive"))
+    await world.send(dead, count=10)
+    async with running_loop(world, max_in_flight=50, max_in_flight_per_endpoint=10) as rig:
+        # All of the dead are being tried.
+        tried: set[str] = set()
+        while len(tried) < 20:
+            tried.add((await rig.sender.next_post()).url)
+        for _ in range(30):
+            world.pass_time(0.1)
+            await rig.accept_and_hand_over(world.draft(alive))
+            while (post := await rig.sender.next_post()).url != url("alive"):
+                pass
+            post.answer()
+            await rig.recorded()
+    assert rig.sender.most_under_way_in_total <= 50
+
+
+@pytest.mark.parametrize("places", [1, 3])
+async def test_a_retry_of_one_endpoint_is_not_held_up_by_the_backlog_of_another(
+    world: World, places: int
+) -> None:
+    dead, flaky = await world.application(), await world.application()
+    await world.endpoint(dead, url=url("dead"))
+    await world.endpoint(flaky, [seconds(0), seconds(0)], url=url("flaky"))
+    await world.send(dead, count=100)
+    async with running_loop(world, max_in_flight_per_endpoint=places) as rig:
+        await rig.sender.next_posts(places)
+        await rig.accept_and_hand_over(world.draft(flaky))
+        for status in (500, 200):
+            post = await rig.sender.next_post()
+            assert post.url == url("flaky")
+            post.answer(status)
+        await rig.recorded(2)
