@@ -133,6 +133,8 @@ class _Server:
             for result in results:
                 if isinstance(result, Accepted) and result.claimed:
                     self._loop.hand_over(result.claimed)
+                if isinstance(result, Accepted) and result.left_due:
+                    self._loop.look()
 
         def announce(results: Sequence[Recorded | OctohooksError]) -> None:
             recorded = [one for one in results if isinstance(one, Recorded) and one.applied]

@@ -1,6 +1,7 @@
 """What any gRPC client can rely on: health, reflection, and refusals before a method runs."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -8,13 +9,13 @@ import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status
-from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
-from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 from octohooks.calls import SERVICES
 from octohooks.v1.attempt_service_pb2 import ListDeliveriesRequest, ListDeliveriesResponse
+from octohooks.v1.delivery_pb2 import DELIVERY_STATUS_FAILED
 
 from tests.acceptance.conftest import StartServer
+from tests.acceptance.health import SERVING, health
 from tests.acceptance.process import OPERATOR_KEY, ServerProcess
 
 SERVICE_NAMES = sorted(service.full_name for service in SERVICES)
@@ -38,8 +39,9 @@ async def refusal(
 ) -> grpc.aio.AioRpcError:
     """How a call with these raw bytes is refused."""
     metadata = () if authorization is None else (("authorization", authorization),)
+    call: Any = channel.unary_unary(path)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await channel.unary_unary(path)(request, metadata=metadata)
+        await call(request, metadata=metadata)
     return refused.value
 
 
@@ -53,13 +55,12 @@ def details_of(error: grpc.aio.AioRpcError) -> bytes:
 async def test_the_health_of_the_server_and_of_each_service_is_serving(
     channel: grpc.aio.Channel, service: str
 ) -> None:
-    answer = await HealthStub(channel).Check(HealthCheckRequest(service=service))
-    assert answer.status == HealthCheckResponse.SERVING
+    assert await health(channel, service) == SERVING
 
 
 async def test_the_health_of_a_service_that_is_none_is_not_found(channel: grpc.aio.Channel) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await HealthStub(channel).Check(HealthCheckRequest(service="no.such.Service"))
+        await health(channel, "no.such.Service")
     assert refused.value.code() == grpc.StatusCode.NOT_FOUND
 
 
@@ -92,11 +93,11 @@ async def test_reflection_can_be_switched_off(start_server: StartServer) -> None
     async with grpc.aio.insecure_channel(server.address) as channel:
         for version in ("v1", "v1alpha"):
             path = f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo"
+            call: Any = channel.unary_unary(path)
             with pytest.raises(grpc.aio.AioRpcError) as refused:
-                await channel.unary_unary(path)(b"")
+                await call(b"")
             assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
-        answer = await HealthStub(channel).Check(HealthCheckRequest())
-        assert answer.status == HealthCheckResponse.SERVING
+        assert await health(channel) == SERVING
 
 
 @pytest.mark.parametrize("path", UNARY)
@@ -112,9 +113,9 @@ async def test_bytes_that_are_no_such_message_are_an_invalid_argument(
 async def test_an_unknown_enum_value_is_an_invalid_argument_that_names_the_field(
     channel: grpc.aio.Channel, server: ServerProcess
 ) -> None:
-    request = ListDeliveriesRequest()
     # Open enums take any number on the wire.
-    request.statuses.extend([2, 99])
+    unknown: Any = 99
+    request = ListDeliveriesRequest(statuses=[DELIVERY_STATUS_FAILED, unknown])
     path = "/octohooks.v1.AttemptService/ListDeliveries"
     error = await refusal(channel, path, request.SerializeToString(), f"Bearer {server.api_key}")
     assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
@@ -170,8 +171,7 @@ async def test_a_request_that_is_too_large_is_refused_and_the_server_goes_on(
     path = "/octohooks.v1.MessageService/CreateMessage"
     error = await refusal(channel, path, bytes(5 << 20), f"Bearer {server.api_key}")
     assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-    answer = await HealthStub(channel).Check(HealthCheckRequest())
-    assert answer.status == HealthCheckResponse.SERVING
+    assert await health(channel) == SERVING
 
 
 def _detail(error: grpc.aio.AioRpcError, detail: BadRequest) -> BadRequest:

@@ -8,28 +8,25 @@ from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 
 import grpc.aio
-from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
-from grpc_health.v1.health_pb2_grpc import HealthStub
 from octohooks import OctohooksError
 from octohooks.v1.attempt_pb2 import ATTEMPT_OUTCOME_SUCCEEDED
 from octohooks.v1.delivery_pb2 import DELIVERY_STATUS_PENDING, DELIVERY_STATUS_SUCCEEDED
 
 from tests.acceptance.conftest import StartServer
 from tests.acceptance.events import until_nothing_is_pending
+from tests.acceptance.health import NOT_SERVING, SERVING, HealthWatch
 from tests.acceptance.process import WITHOUT_RETRIES, ServerProcess
 from tests.acceptance.receiving import answer_after, message_ids
 from tests.receivers import Receiver, stay_silent
 
 
 @contextlib.asynccontextmanager
-async def health_of(
-    server: ServerProcess,
-) -> AsyncIterator[grpc.aio.UnaryStreamCall[HealthCheckRequest, HealthCheckResponse]]:
+async def health_of(server: ServerProcess) -> AsyncIterator[HealthWatch]:
     """A watch of the server's health, which has said SERVING."""
     async with grpc.aio.insecure_channel(server.address) as channel:
-        call = HealthStub(channel).Watch(HealthCheckRequest())
-        assert (await call.read()).status == HealthCheckResponse.SERVING
-        yield call
+        watch = HealthWatch(channel)
+        assert await watch.next_status() == SERVING
+        yield watch
 
 
 async def test_a_stop_finishes_and_records_what_is_in_flight(start_server: StartServer) -> None:
@@ -47,7 +44,7 @@ async def test_a_stop_finishes_and_records_what_is_in_flight(start_server: Start
                 await receiver.next_request()
             async with health_of(server) as health:
                 server.signal(signal.SIGTERM)
-                assert (await health.read()).status == HealthCheckResponse.NOT_SERVING
+                assert await health.next_status() == NOT_SERVING
             gate.set()
             assert await server.exited() == 0
         assert server.logs("stopped")

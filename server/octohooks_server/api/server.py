@@ -6,7 +6,6 @@ from datetime import datetime
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import aio as health_aio
 from octohooks.v1 import (
     api_key_service_pb2,
     api_key_service_pb2_grpc,
@@ -40,6 +39,7 @@ from octohooks_server.api.environment_servicer import EnvironmentServicer
 from octohooks_server.api.event_type_rules import EventTypeRules
 from octohooks_server.api.event_type_servicer import EventTypeServicer
 from octohooks_server.api.gate import Gate
+from octohooks_server.api.health_servicer import HealthServicer
 from octohooks_server.api.job_servicer import JobServicer
 from octohooks_server.api.message_servicer import MessageServicer
 from octohooks_server.api.operational_webhook_servicer import OperationalWebhookServicer
@@ -58,7 +58,7 @@ class ApiServer:
     """A gRPC server that is not started yet, and what its owner needs of it."""
 
     grpc_server: grpc.aio.Server
-    health: health_aio.HealthServicer
+    health: HealthServicer
     # The full names of the services whose health is told.
     service_names: Sequence[str]
 
@@ -133,7 +133,7 @@ def build_server(
             (job_service_pb2, "JobService"),
         )
     ]
-    health = health_aio.HealthServicer()
+    health = HealthServicer(dependencies.stopping)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     if with_reflection:
         health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name

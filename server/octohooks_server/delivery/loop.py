@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 import structlog
+from octohooks.v1.attempt_pb2 import ErrorKind
 
 from octohooks_server.delivery.exchange import Exchange
 from octohooks_server.delivery.judge import outcome_of
@@ -38,6 +39,11 @@ _PACED_SECONDS = 2.0
 # memory: enough that an endpoint is kept busy between two looks.
 _WAITING_PER_PLACE = 5
 _WAITING_PER_PLACE_IN_TOTAL = 1
+# One in so many places is kept for endpoints whose last attempt ended in time.
+_KEPT_FOR_RESPONSIVE = 4
+# Of what may still be claimed, one in so many goes to one endpoint in one look.
+_LARGEST_SHARE = 8
+_MOST_REMEMBERED = 100_000
 
 
 class Sends(Protocol):
@@ -90,7 +96,9 @@ class DeliveryLoop:
     """Attempts due deliveries until it is drained.
 
     Concurrency is bounded in total and for each endpoint, and so is what waits in memory; the rest
-    waits in the database, so one endpoint takes no other's place. Lanes take turns.
+    waits in the database. Lanes take turns, and a lane takes no more than it leaves for others. A
+    quarter of all places is kept for endpoints whose last attempt ended in time, so that those that
+    never answer, however many, leave places to those that do.
     """
 
     def __init__(
@@ -113,6 +121,8 @@ class DeliveryLoop:
         self._clock = clock
         self._random = random
         self._pacers = Pacers()
+        self._responsive: OrderedDict[str, None] = OrderedDict()
+        self._most_claimed = bounds.max_in_flight * (1 + _WAITING_PER_PLACE_IN_TOTAL)
         self._lanes: dict[str, _Lane] = {}
         self._row: deque[str] = deque()
         self._under_way: set[asyncio.Task[None]] = set()
@@ -129,17 +139,14 @@ class DeliveryLoop:
         What it says yes to counts at once, although it is handed over only after the commit.
         """
         total = self._total_room()
-        rooms: dict[str, int] = {}
+        taken: dict[str, int] = {}
 
         def may_claim(endpoint_id: str) -> bool:
             nonlocal total
-            room = rooms.get(endpoint_id)
-            if room is None:
-                room = self._room(endpoint_id)
-            if room <= 0 or total <= 0:
-                rooms[endpoint_id] = room
+            more = taken.get(endpoint_id, 0)
+            if self._room(endpoint_id, total, more) <= 0:
                 return False
-            rooms[endpoint_id] = room - 1
+            taken[endpoint_id] = more + 1
             total -= 1
             return True
 
@@ -229,7 +236,7 @@ class DeliveryLoop:
         if limit > 0 and next_due_at is not None and next_due_at <= now:
             async with self._database.write() as conn:
                 result = await deliveries.claim_due(
-                    conn, now=now, limit=limit, lease=self._bounds.lease, room=self._room
+                    conn, now=now, limit=limit, lease=self._bounds.lease, room=self._claim_rooms()
                 )
                 next_due_at = await deliveries.next_due_at(conn)
             claimed = result.deliveries
@@ -270,13 +277,35 @@ class DeliveryLoop:
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
 
-    def _room(self, endpoint_id: str) -> int:
+    def _claim_rooms(self) -> Callable[[str], int]:
+        """Answers, for one claim, how many deliveries of an endpoint to take; asked once each."""
+        total = self._total_room()
+
+        def room(endpoint_id: str) -> int:
+            nonlocal total
+            room = self._room(endpoint_id, total, 0)
+            total -= room
+            return room
+
+        return room
+
+    def _room(self, endpoint_id: str, total: int, more: int) -> int:
+        """How many deliveries of an endpoint may be claimed, of which `more` were just now.
+
+        `total` is how many may be claimed of all. An endpoint gets a part of that at a time, and
+        never more than is left for others.
+        """
         if self._draining:
             return 0
         most = self._bounds.max_in_flight_per_endpoint * (1 + _WAITING_PER_PLACE)
         lane = self._lanes.get(endpoint_id)
-        taken = 0 if lane is None else lane.under_way + len(lane.waiting)
-        return min(most - taken, self._paced_room(endpoint_id), self._total_room())
+        taken = more if lane is None else more + lane.under_way + len(lane.waiting)
+        if endpoint_id not in self._responsive:
+            total -= self._most_claimed // _KEPT_FOR_RESPONSIVE
+        if taken >= total:
+            return 0
+        share = max(min(total // _LARGEST_SHARE, (total - taken) // 2), 1)
+        return min(most - taken, self._paced_room(endpoint_id) - more, share)
 
     def _paced_room(self, endpoint_id: str) -> int:
         """How many more may wait in memory under the endpoint's rate limits."""
@@ -300,7 +329,7 @@ class DeliveryLoop:
             self._return([self._take_next(lane)])
 
     def _total_room(self) -> int:
-        return self._bounds.max_in_flight * (1 + _WAITING_PER_PLACE_IN_TOTAL) - self._claimed
+        return self._most_claimed - self._claimed
 
     def _line_up(self, endpoint_id: str, lane: _Lane) -> None:
         """Puts a lane that can start an attempt behind the others."""
@@ -339,11 +368,19 @@ class DeliveryLoop:
         return True
 
     def _start_attempts(self) -> None:
-        while self._row and len(self._under_way) < self._bounds.max_in_flight:
+        # Each lane is asked once a round; a round in which none can start ends it.
+        skipped = 0
+        while skipped < len(self._row) and len(self._under_way) < self._bounds.max_in_flight:
             endpoint_id = self._row.popleft()
             lane = self._lanes[endpoint_id]
             lane.in_row = False
             self._drop_outlived(lane)
+            if lane.waiting and not self._has_share_left(endpoint_id, lane):
+                lane.in_row = True
+                self._row.append(endpoint_id)
+                skipped += 1
+                continue
+            skipped = 0
             if lane.waiting and not self._held_by_rate(endpoint_id, lane):
                 delivery = self._take_next(lane)
                 self._claimed += 1
@@ -352,6 +389,23 @@ class DeliveryLoop:
                 self._under_way.add(task)
                 task.add_done_callback(self._ended(endpoint_id, lane))
             self._settle(endpoint_id, lane)
+
+    def _has_share_left(self, endpoint_id: str, lane: _Lane) -> bool:
+        """Whether the lane has fewer attempts under way than there are free places for it."""
+        places = self._bounds.max_in_flight
+        if endpoint_id not in self._responsive:
+            places -= places // _KEPT_FOR_RESPONSIVE
+        return lane.under_way < places - len(self._under_way)
+
+    def _note(self, endpoint_id: str, exchange: Exchange) -> None:
+        """Remembers whether the endpoint's last attempt ended in time."""
+        if exchange.error_kind == ErrorKind.ERROR_KIND_TIMEOUT:
+            self._responsive.pop(endpoint_id, None)
+            return
+        self._responsive[endpoint_id] = None
+        self._responsive.move_to_end(endpoint_id)
+        if len(self._responsive) > _MOST_REMEMBERED:
+            self._responsive.popitem(last=False)
 
     def _ended(self, endpoint_id: str, lane: _Lane) -> Callable[[asyncio.Task[None]], None]:
         def ended(task: asyncio.Task[None]) -> None:
@@ -376,6 +430,7 @@ class DeliveryLoop:
                 body=delivery.payload,
                 keys=live_keys(destination.secrets, now=self._clock()),
             )
+            self._note(destination.endpoint_id, exchange)
             outcome = outcome_of(delivery, exchange, now=self._clock(), random=self._random())
             recorded = await self._record(outcome)
         except Exception as error:

@@ -48,6 +48,8 @@ class Accepted:
     message: Message
     # The deliveries that this transaction claimed for this server.
     claimed: Sequence[DueDelivery] = ()
+    # Whether deliveries are due that it did not claim.
+    left_due: bool = False
     # Whether it was stored by an earlier call with the same idempotency key.
     is_repetition: bool = False
 
@@ -145,12 +147,16 @@ class _Group:
         """Inserts a delivery for each endpoint that wants one of the stored messages."""
         for draft, message in self._stored:
             claimed = []
+            left_due = False
             for row in self._endpoint_rows[message.application]:
                 if _goes_to(row, draft):
-                    delivery = self._deliver(draft.message, message, self._destinations[row["id"]])
+                    destination = self._destinations[row["id"]]
+                    delivery = self._deliver(draft.message, message, destination)
                     if delivery is not None:
                         claimed.append(delivery)
-            self.accepted[message.id] = Accepted(message, claimed)
+                    elif not destination.schedule[0]:
+                        left_due = True
+            self.accepted[message.id] = Accepted(message, claimed, left_due)
         if self._delivery_rows:
             await conn.execute(insert(deliveries), self._delivery_rows)
 

@@ -41,6 +41,23 @@ async def shared_tenant(server: Server) -> Tenant:
     return await server.new_tenant()
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def refusing(server: Server) -> Api:
+    """The API for an environment that tests are refused by, so that it stays as it is.
+
+    It has the application `acme` with the endpoints `main` and `off`, which is disabled, and the
+    message `m`, which waits.
+    """
+    tenant = await server.new_tenant()
+    octohooks = tenant.octohooks
+    await octohooks.application.create(uid="acme")
+    url = "https://example.com/hook"
+    await octohooks.endpoint.create("acme", url=url, uid="main", retry_schedule=[24 * 3600])
+    await octohooks.endpoint.create("acme", url=url, uid="off", disabled=True)
+    await octohooks.message.create("acme", event_type="e", payload={}, uid="m")
+    return tenant.api
+
+
 @pytest.fixture
 def api(tenant: Tenant) -> Api:
     """The API for a key of the test's own environment."""

@@ -209,32 +209,6 @@ async def test_the_environment_decides_how_endpoints_sign_that_do_not_say(server
     assert said.signature_type == SIGNATURE_TYPE_HMAC_SHA256
 
 
-@pytest.mark.parametrize(
-    ("values", "field"),
-    [*WRONG_VALUES, *OUTPUT_ONLY, pytest.param({"url": ""}, "url", id="no URL")],
-)
-async def test_creation_refuses_and_names_the_field(
-    api: Api, values: dict[str, Any], field: str
-) -> None:
-    endpoint = Endpoint(**{"url": URL, **values})
-
-    refusal = await api.refusal(CreateEndpointRequest(application="acme", endpoint=endpoint))
-
-    assert refusal.cause == ("INVALID_ARGUMENT", "INVALID_FIELD")
-    assert refusal.fields == [f"endpoint.{field}"]
-    assert await listed(api) == []
-
-
-async def test_creation_names_as_many_wrong_fields_as_an_answer_can_hold(api: Api) -> None:
-    """gRPC clients take 8 KiB of trailing metadata; a larger status would come as another error."""
-    wrong = Endpoint(url=URL, event_types=["ü ü" * 1_000] * 500)
-
-    refusal = await api.refusal(CreateEndpointRequest(application="acme", endpoint=wrong))
-
-    assert refusal.cause == ("INVALID_ARGUMENT", "INVALID_FIELD")
-    assert refusal.fields[:2] == ["endpoint.event_types[0]", "endpoint.event_types[1]"]
-
-
 async def test_a_uid_is_taken_once_in_an_application(api: Api, octohooks: AsyncOctohooks) -> None:
     first = await made(api, uid="main")
 
@@ -249,68 +223,6 @@ async def test_a_uid_is_taken_once_in_an_application(api: Api, octohooks: AsyncO
     elsewhere = await octohooks.endpoint.create("other", url=URL, uid="main")
     assert elsewhere.id != first.id
     assert await octohooks.endpoint.get("other", "main") == elsewhere
-
-
-@pytest.mark.parametrize(
-    "reference",
-    [
-        pytest.param(NEVER, id="an ID that names nothing"),
-        pytest.param("nobody", id="a UID that names nothing"),
-        pytest.param("", id="nothing"),
-    ],
-)
-@pytest.mark.parametrize(
-    "request_of",
-    [
-        pytest.param(lambda it: GetEndpointRequest(application="acme", endpoint=it), id="get"),
-        pytest.param(
-            lambda it: DeleteEndpointRequest(application="acme", endpoint=it), id="delete"
-        ),
-        pytest.param(lambda it: update(it, description="d"), id="update"),
-    ],
-)
-async def test_what_names_nothing_is_not_found(api: Api, request_of: Any, reference: str) -> None:
-    refusal = await api.refusal(request_of(reference))
-
-    if reference:
-        assert refusal.cause == ("NOT_FOUND", "NOT_FOUND")
-        assert refusal.resource == ("endpoint", reference)
-    else:
-        assert refusal.cause == ("INVALID_ARGUMENT", "INVALID_FIELD")
-        assert refusal.fields == ["endpoint"]
-
-
-@pytest.mark.parametrize(
-    "request_of",
-    [
-        pytest.param(
-            lambda it: CreateEndpointRequest(application=it, endpoint=Endpoint(url=URL)),
-            id="create",
-        ),
-        pytest.param(lambda it: GetEndpointRequest(application=it, endpoint="main"), id="get"),
-        pytest.param(lambda it: ListEndpointsRequest(application=it), id="list"),
-        pytest.param(
-            lambda it: UpdateEndpointRequest(application=it, endpoint="main"), id="update"
-        ),
-        pytest.param(
-            lambda it: DeleteEndpointRequest(application=it, endpoint="main"), id="delete"
-        ),
-    ],
-)
-@pytest.mark.parametrize("reference", ["", "nobody"], ids=["none given", "none of that name"])
-async def test_the_application_has_to_be_named_and_to_exist(
-    api: Api, request_of: Any, reference: str
-) -> None:
-    await made(api, uid="main")
-
-    refusal = await api.refusal(request_of(reference))
-
-    if reference:
-        assert refusal.cause == ("NOT_FOUND", "NOT_FOUND")
-        assert refusal.resource == ("application", reference)
-    else:
-        assert refusal.cause == ("INVALID_ARGUMENT", "INVALID_FIELD")
-        assert refusal.fields == ["application"]
 
 
 async def test_lists_answer_the_oldest_first_page_by_page(api: Api) -> None:
@@ -336,13 +248,6 @@ async def test_a_page_of_large_endpoints_ends_early_and_goes_on(api: Api) -> Non
     assert [*first.endpoints, *second.endpoints] == endpoints
 
 
-async def test_a_negative_page_size_is_refused(api: Api) -> None:
-    refusal = await api.refusal(ListEndpointsRequest(application="acme", page_size=-1))
-
-    assert refusal.cause == ("INVALID_ARGUMENT", "INVALID_FIELD")
-    assert refusal.fields == ["page_size"]
-
-
 @pytest.mark.parametrize("by", ["id", "uid"])
 async def test_an_update_changes_what_it_names_and_nothing_else(api: Api, by: str) -> None:
     before = await made(
@@ -361,45 +266,6 @@ async def test_an_update_changes_what_it_names_and_nothing_else(api: Api, by: st
     expected.update_time.CopyFrom(after.update_time)
     assert after == expected
     assert await got(api, before.id) == after
-
-
-@pytest.mark.parametrize(("values", "field"), WRONG_VALUES)
-@pytest.mark.parametrize("allow_missing", [False, True], ids=["existing", "missing"])
-async def test_an_update_refuses_and_names_the_field(
-    api: Api, values: dict[str, Any], field: str, allow_missing: bool
-) -> None:
-    if not allow_missing:
-        await made(api, uid="main")
-    before = await listed(api)
-
-    refusal = await api.refusal(
-        update("main", allow_missing=allow_missing, **{"url": URL, **values})
-    )
-
-    assert refusal.cause == ("INVALID_ARGUMENT", "INVALID_FIELD")
-    assert set(refusal.fields) == {f"values.{field}"}
-    assert await listed(api) == before
-
-
-@pytest.mark.parametrize(("values", "field"), OUTPUT_ONLY)
-async def test_an_update_refuses_output_only_fields_that_are_set(
-    api: Api, values: dict[str, Any], field: str
-) -> None:
-    await made(api, uid="main")
-
-    refusal = await api.refusal(update("main", **values))
-
-    assert refusal.cause == ("INVALID_ARGUMENT", "INVALID_FIELD")
-    assert refusal.fields == [f"values.{field}"]
-
-
-async def test_a_url_cannot_be_cleared(api: Api) -> None:
-    await made(api, uid="main")
-
-    refusal = await api.refusal(update("main", "url"))
-
-    assert refusal.cause == ("INVALID_ARGUMENT", "INVALID_FIELD")
-    assert refusal.fields == ["values.url"]
 
 
 async def test_a_cleared_schedule_gives_the_environments_back(api: Api) -> None:
@@ -429,31 +295,6 @@ async def test_an_update_makes_what_is_missing_where_it_may(api: Api) -> None:
     assert (first.uid, first.description) == ("main", "lazy")
     assert again.id == first.id
     assert len(await listed(api)) == 1
-
-
-@pytest.mark.parametrize(
-    ("endpoint", "values", "field"),
-    [
-        pytest.param("main", {}, "values.url", id="a URL is missing"),
-        pytest.param("main", {"url": URL, "uid": "other"}, "values.uid", id="another UID"),
-        pytest.param("a b", {"url": URL}, "endpoint", id="what cannot be a UID"),
-    ],
-)
-async def test_an_update_makes_nothing_when(
-    api: Api, endpoint: str, values: dict[str, Any], field: str
-) -> None:
-    refusal = await api.refusal(update(endpoint, allow_missing=True, **values))
-
-    assert refusal.cause == ("INVALID_ARGUMENT", "INVALID_FIELD")
-    assert field in refusal.fields
-    assert await listed(api) == []
-
-
-async def test_an_update_makes_nothing_for_an_id(api: Api) -> None:
-    refusal = await api.refusal(update(NEVER, url=URL, allow_missing=True))
-
-    assert refusal.cause == ("NOT_FOUND", "NOT_FOUND")
-    assert refusal.resource == ("endpoint", NEVER)
 
 
 async def test_a_deleted_endpoint_is_gone_and_its_uid_free(api: Api) -> None:

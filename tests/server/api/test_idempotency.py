@@ -52,7 +52,8 @@ from tests.server.api.serving import Clock, Server, Tenant, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-URL = "https://example.com/"
+# Where nobody listens.
+URL = "http://127.0.0.1:9/"
 REUSED = ("FAILED_PRECONDITION", "IDEMPOTENCY_KEY_REUSED")
 
 

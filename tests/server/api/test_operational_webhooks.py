@@ -223,23 +223,21 @@ async def test_a_deleted_operational_webhook_is_gone_and_its_uid_free(api: Api) 
     ],
 )
 @pytest.mark.parametrize("others", [False, True], ids=["the first", "beside others"])
-@pytest.mark.parametrize("reference", ["", NEVER, "none", "main"])
 async def test_an_operational_webhook_has_to_be_named_and_to_exist(
-    api: Api, octohooks: AsyncOctohooks, request_type: Any, others: bool, reference: str
+    api: Api, octohooks: AsyncOctohooks, request_type: Any, others: bool
 ) -> None:
     await octohooks.application.create(uid="acme")
     await octohooks.endpoint.create("acme", url=URL, uid="main")
     if others:
         await made(api, uid="ops")
 
-    refusal = await api.refusal(request_type(operational_webhook=reference))
-
-    if reference:
+    for reference in (NEVER, "none", "main"):
+        refusal = await api.refusal(request_type(operational_webhook=reference))
         assert refusal.cause == ("NOT_FOUND", "NOT_FOUND")
         assert refusal.resource == ("operational webhook", reference)
-    else:
-        assert refusal.cause == ("INVALID_ARGUMENT", "INVALID_FIELD")
-        assert refusal.fields == ["operational_webhook"]
+    unnamed = await api.refusal(request_type())
+    assert unnamed.cause == ("INVALID_ARGUMENT", "INVALID_FIELD")
+    assert unnamed.fields == ["operational_webhook"]
 
 
 async def test_an_endpoint_of_an_application_is_no_operational_webhook_nor_the_reverse(

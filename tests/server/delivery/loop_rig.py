@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -62,6 +62,12 @@ class ScriptedSender:
         """The next attempt that was not taken yet; waits for it."""
         return await self._arrived.get()
 
+    async def next_post_to(self, url: str) -> Post:
+        """The next attempt at this URL; others are left unanswered."""
+        while (post := await self.next_post()).url != url:
+            pass
+        return post
+
     async def next_posts(self, count: int) -> list[Post]:
         """The next attempts; waits for them."""
         return [await self.next_post() for _ in range(count)]
@@ -117,16 +123,21 @@ class FlakyDatabase(Database):
 
     away = False
 
-    def write(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        return self._refused() if self.away else super().write()
-
-    def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        return self._refused() if self.away else super().read()
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        self._refuse()
+        async with super().write() as conn:
+            yield conn
 
     @asynccontextmanager
-    async def _refused(self) -> AsyncIterator[AsyncConnection]:
-        raise Unavailable("The database is away.")
-        yield
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        self._refuse()
+        async with super().read() as conn:
+            yield conn
+
+    def _refuse(self) -> None:
+        if self.away:
+            raise Unavailable("The database is away.")
 
 
 class LoopRig:
@@ -173,6 +184,8 @@ class LoopRig:
             )
         claimed = [one for result in results for one in _claimed(result)]
         self.loop.hand_over(claimed)
+        if any(isinstance(result, Accepted) and result.left_due for result in results):
+            self.loop.look()
         return claimed
 
     async def claimed_count(self) -> int:

@@ -1,5 +1,6 @@
 """Bounds hold, for each endpoint and in total, and nobody is passed over."""
 
+import asyncio
 from collections import Counter
 
 import pytest
@@ -61,12 +62,14 @@ async def test_endpoints_take_turns(world: World) -> None:
     await world.endpoint(busy, url=url("busy"))
     await world.endpoint(quiet, url=url("quiet"))
     async with running_loop(world, max_in_flight=2, max_in_flight_per_endpoint=2) as rig:
-        await rig.accept_and_hand_over(
-            *(world.draft(busy) for _ in range(3)), *(world.draft(quiet) for _ in range(1))
-        )
-        posts = await rig.sender.answer_all(4)
-        await rig.recorded(4)
-    order = [post.url for post in posts]
+        await world.send(busy, count=20)
+        rig.loop.hand_over((await world.claim()).deliveries)
+        first = await rig.sender.next_post()
+        await world.send(quiet)
+        rig.loop.hand_over((await world.claim()).deliveries)
+        first.answer()
+        order = [post.url for post in await rig.sender.answer_all(20)]
+        await rig.recorded(21)
     assert order.index(url("quiet")) <= 2
 
 
@@ -133,15 +136,12 @@ async def test_an_endpoint_that_never_answers_leaves_the_others_their_places(
     world.pass_time(1)
     await world.send(alive, count=100)
     async with running_loop(world, max_in_flight=10, max_in_flight_per_endpoint=4) as rig:
-        answered = 0
-        while answered < 100:
-            post = await rig.sender.next_post()
-            if post.url == url("alive"):
-                post.answer()
-                answered += 1
-        await rig.recorded(100)
+        async with asyncio.timeout(10):
+            for _ in range(100):
+                (await rig.sender.next_post_to(url("alive"))).answer()
+            await rig.recorded(100)
     assert rig.sender.under_way[url("dead")] == 0
-    assert rig.sender.most_under_way[url("dead")] == 4
+    assert 0 < rig.sender.most_under_way[url("dead")] <= 4
 
 
 async def test_many_endpoints_that_never_answer_leave_places_to_the_others(world: World) -> None:
@@ -153,17 +153,15 @@ async def test_many_endpoints_that_never_answer_leave_places_to_the_others(world
     await world.endpoint(alive, url=url("alive"))
     await world.send(dead, count=10)
     async with running_loop(world, max_in_flight=50, max_in_flight_per_endpoint=10) as rig:
-        # All of the dead are being tried.
+        # All of the dead are being tried, if only by one attempt each.
         tried: set[str] = set()
         while len(tried) < 20:
             tried.add((await rig.sender.next_post()).url)
-        for _ in range(30):
-            world.pass_time(0.1)
-            await rig.accept_and_hand_over(world.draft(alive))
-            while (post := await rig.sender.next_post()).url != url("alive"):
-                pass
-            post.answer()
-            await rig.recorded()
+        async with asyncio.timeout(10):
+            for _ in range(30):
+                await rig.accept_and_hand_over(world.draft(alive))
+                (await rig.sender.next_post_to(url("alive"))).answer()
+                await rig.recorded()
     assert rig.sender.most_under_way_in_total <= 50
 
 

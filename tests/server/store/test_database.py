@@ -174,7 +174,8 @@ async def test_a_read_that_gets_no_connection_in_time_is_unavailable(impatient: 
 
     async def read_many_times_at_once(stack: AsyncExitStack) -> None:
         for _ in range(100):
-            await stack.enter_async_context(impatient.read())
+            conn = await stack.enter_async_context(impatient.read())
+            await conn.execute(select(1))
 
     async with AsyncExitStack() as stack:
         with pytest.raises(Unavailable):
