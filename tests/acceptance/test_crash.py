@@ -29,16 +29,16 @@ async def test_everything_accepted_before_a_kill_is_delivered_after_the_restart(
     start_server: StartServer,
 ) -> None:
     """And the crash causes at most one extra request for a delivery that was in flight then."""
-    server = await start_server(request_timeout="1", lease="6")
+    server = await start_server(request_timeout="3", lease="8")
     gate = asyncio.Event()
     async with Receiver(answer_after(gate)) as blocked, Receiver() as working:
         async with server.connect() as client:
             application = (await client.application.create(name="A customer")).id
             for receiver in (blocked, working):
                 await client.endpoint.create(
-                    application, url=receiver.url, retry_schedule=[0, *[0.1] * 9]
+                    application, url=receiver.url, retry_schedule=[0, *[0.5] * 19]
                 )
-            accepted, recorded = await _send_until_killed(client, application, server, 400)
+            accepted, recorded = await _send_until_killed(client, application, server, 300)
         before = len(blocked.requests)
         in_flight = set(_ids(blocked.requests))
         # All that the blocked receiver got before is unanswered for ever.

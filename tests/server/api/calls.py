@@ -26,12 +26,12 @@ class Refusal:
     @property
     def code(self) -> str:
         """The name of the gRPC status, such as `NOT_FOUND`."""
-        return next(code.name for code in grpc.StatusCode if code.value[0] == self.status.code)
+        return next(str(one.name) for one in grpc.StatusCode if one.value[0] == self.status.code)
 
     @property
     def message(self) -> str:
         """The sentence for people."""
-        return self.status.message
+        return str(self.status.message)
 
     @property
     def info(self) -> ErrorInfo:
@@ -43,7 +43,7 @@ class Refusal:
     @property
     def reason(self) -> str:
         """Such as `UID_TAKEN`."""
-        return self.info.reason
+        return str(self.info.reason)
 
     @property
     def fields(self) -> list[str]:
@@ -94,7 +94,8 @@ class Api:
         none.
         """
         rpc = BY_REQUEST_TYPE[type(request)]
-        assert not (rpc.client_streams or rpc.server_streams)
+        assert not rpc.client_streams
+        assert not rpc.server_streams
         keyed = () if idempotency_key is None else (("idempotency-key", idempotency_key),)
         (answer,) = await self.exchange(rpc, [request.SerializeToString()], keyed)
         return answer
@@ -130,17 +131,19 @@ class Api:
     ) -> Any:
         """The call itself, for tests that read a stream step by step."""
         parse = rpc.response_type.FromString
+        # The stubs of gRPC do not know that requests can be bytes.
+        channel: Any = self._channel
         options: dict[str, Any] = {
             "metadata": (*self._metadata, *metadata),
             "timeout": _SECONDS,
         }
         if rpc.client_streams:
-            return self._channel.stream_stream(rpc.path, None, parse)(requests, **options)
+            return channel.stream_stream(rpc.path, None, parse)(requests, **options)
         assert isinstance(requests, Iterable)
         (request,) = requests
         if rpc.server_streams:
-            return self._channel.unary_stream(rpc.path, None, parse)(request, **options)
-        return self._channel.unary_unary(rpc.path, None, parse)(request, **options)
+            return channel.unary_stream(rpc.path, None, parse)(request, **options)
+        return channel.unary_unary(rpc.path, None, parse)(request, **options)
 
     async def _answers(
         self, rpc: Rpc, requests: Sequence[bytes], metadata: Metadata

@@ -85,11 +85,14 @@ def filled(descriptor: Descriptor, values: dict[str, Any]) -> Message:
     return message  # type: ignore[no-any-return]
 
 
-def messages(descriptor: Descriptor) -> st.SearchStrategy[Message]:
+def later(field: FieldDescriptor) -> st.SearchStrategy[Any]:
+    """`values_of`, asked for when it is needed."""
+    return st.deferred(lambda: values_of(field))
+
+
+def messages(descriptor: Any) -> st.SearchStrategy[Message]:
     """Messages of a kind, of which any field may be set."""
-    fields = {
-        field.name: st.deferred(lambda field=field: values_of(field)) for field in descriptor.fields
-    }
+    fields = {field.name: later(field) for field in descriptor.fields}
     return st.fixed_dictionaries({}, optional=fields).map(lambda values: filled(descriptor, values))
 
 

@@ -49,7 +49,12 @@ async def made(api: Api, **values: Any) -> Application:
 
 
 async def test_an_application_is_created_with_all_that_is_given(api: Api) -> None:
-    values = {"uid": "acme", "name": "Acme", "rate_limit": 7, "metadata": {"plan": "gold"}}
+    values: dict[str, Any] = {
+        "uid": "acme",
+        "name": "Acme",
+        "rate_limit": 7,
+        "metadata": {"plan": "gold"},
+    }
 
     application = await made(api, **values)
 

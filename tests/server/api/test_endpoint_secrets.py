@@ -80,7 +80,8 @@ async def delivered(octohooks: AsyncOctohooks, receiver: Receiver) -> Request:
 
 
 def verifies(request: Request, secret: str, sent_at: Any = None) -> bool:
-    webhook = Webhook(secret, **({} if sent_at is None else {"now": lambda: sent_at}))
+    clock: dict[str, Any] = {} if sent_at is None else {"now": lambda: sent_at}
+    webhook = Webhook(secret, **clock)
     try:
         return bool(webhook.verify(request.body, dict(request.headers)) == {"a": 1})
     except WebhookVerificationError:

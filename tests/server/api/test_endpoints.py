@@ -13,7 +13,6 @@ from octohooks.v1.delivery_pb2 import (
     Delivery,
 )
 from octohooks.v1.endpoint_pb2 import (
-    DISABLE_REASON_GONE,
     DISABLE_REASON_REQUESTED,
     SIGNATURE_TYPE_ED25519,
     SIGNATURE_TYPE_HMAC_SHA256,
@@ -43,57 +42,6 @@ TIME = {"seconds": 1}
 
 def steps(*waits: dict[str, int]) -> dict[str, Any]:
     return {"retry_schedule": {"steps": list(waits)}}
-
-
-WRONG_VALUES = [
-    pytest.param({"uid": "an endpoint"}, "uid", id="a UID with a space"),
-    pytest.param({"uid": "ep_1"}, "uid", id="a UID that begins as an ID"),
-    pytest.param({"url": "ftp://example.com/"}, "url", id="a URL of another scheme"),
-    pytest.param({"url": "example.com/hook"}, "url", id="a URL without a scheme"),
-    pytest.param({"url": "https://user:word@example.com/"}, "url", id="a URL with a password"),
-    pytest.param({"url": "https://example.com/#part"}, "url", id="a URL with a fragment"),
-    pytest.param({"url": "https://10.0.0.1/hook"}, "url", id="a private address"),
-    pytest.param({"url": "http://169.254.169.254/"}, "url", id="the metadata address of a cloud"),
-    pytest.param({"url": "https://[::ffff:10.0.0.1]/"}, "url", id="a mapped private address"),
-    pytest.param({"url": "https://example.com/" + "x" * 2_030}, "url", id="2,050 characters"),
-    pytest.param({"description": "d" * 1_025}, "description", id="a long description"),
-    pytest.param({"event_types": ["a.b", "a b"]}, "event_types[1]", id="a wrong event type"),
-    pytest.param({"event_types": ["e"] * 501}, "event_types", id="501 event types"),
-    pytest.param({"channels": ["a", "b!"]}, "channels[1]", id="a wrong channel"),
-    pytest.param({"channels": ["c" * 129]}, "channels[0]", id="a channel of 129 characters"),
-    pytest.param({"channels": list("abcdefghijk")}, "channels", id="11 channels"),
-    pytest.param({"headers": {"Host": "a"}}, "headers", id="a header that HTTP sets"),
-    pytest.param({"headers": {"Webhook-Id": "a"}}, "headers", id="a header that Octohooks sets"),
-    pytest.param({"headers": {"proxy-x": "a"}}, "headers", id="a header for proxies"),
-    pytest.param({"headers": {"a b": "c"}}, "headers", id="a header with a space in its name"),
-    pytest.param({"headers": {"a": "b\r\nc: d"}}, "headers", id="a header with a line break"),
-    pytest.param({"headers": {"a": "b" * 4_097}}, "headers", id="a header value above 4 KiB"),
-    pytest.param({"headers": {f"h{n}": "" for n in range(51)}}, "headers", id="51 headers"),
-    pytest.param({"rate_limit": 100_001}, "rate_limit", id="more than 100,000 per second"),
-    pytest.param(steps(), "retry_schedule.steps", id="a schedule without steps"),
-    pytest.param(steps(*[TIME] * 21), "retry_schedule.steps", id="a schedule of 21 steps"),
-    pytest.param(
-        steps({"seconds": 24 * 3600 + 1}), "retry_schedule.steps", id="a step above 24 hours"
-    ),
-    pytest.param(steps({"seconds": -1}), "retry_schedule.steps", id="a negative step"),
-    pytest.param(
-        steps({"seconds": 1, "nanos": -1}), "retry_schedule.steps", id="a step with two signs"
-    ),
-    pytest.param(
-        steps({"seconds": 10**12}), "retry_schedule.steps", id="a step beyond all durations"
-    ),
-    pytest.param({"metadata": {"k": "v" * 4_090}}, "metadata", id="metadata above 4 KiB"),
-]
-OUTPUT_ONLY = [
-    pytest.param({"id": NEVER}, "id", id="an ID"),
-    pytest.param({"application": "acme"}, "application", id="an application"),
-    pytest.param(
-        {"disable_reason": DISABLE_REASON_GONE}, "disable_reason", id="a reason for disabling"
-    ),
-    pytest.param({"failing_since": TIME}, "failing_since", id="a time of failing"),
-    pytest.param({"create_time": TIME}, "create_time", id="a creation time"),
-    pytest.param({"update_time": TIME}, "update_time", id="a change time"),
-]
 
 
 async def made(api: Api, **values: Any) -> Endpoint:

@@ -255,7 +255,7 @@ async def test_deliveries_are_found_by_all_filters_together(
     world: World, data: st.DataObject
 ) -> None:
     chosen = _chosen(data, world, "application", "endpoint", "message")
-    statuses = data.draw(st.lists(st.sampled_from([1, 2, 3, 4]), max_size=2))
+    statuses: Any = data.draw(st.lists(st.sampled_from([1, 2, 3, 4]), max_size=2))
     request = ListDeliveriesRequest(statuses=statuses, **chosen)
     assume(_is_answerable(request, world))
 

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from octohooks import AsyncOctohooks
 from octohooks.v1.application_pb2 import Application
@@ -84,7 +84,7 @@ async def test_a_string_that_is_no_utf_8_is_refused(
     assert refusal.cause == ("INVALID_ARGUMENT", "MALFORMED_REQUEST")
 
 
-def enum_paths(descriptor: Descriptor) -> Iterator[list[FieldDescriptor]]:
+def enum_paths(descriptor: Any) -> Iterator[list[FieldDescriptor]]:
     """The way to each enum field of a message, through the messages in it."""
     for field in descriptor.fields:
         if field.enum_type is not None:

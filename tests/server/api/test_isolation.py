@@ -1,20 +1,17 @@
 """Environments are isolated from one another, and every method asks for the right key.
 
-The tables are made from the descriptors of the contract: a new RPC, or a new reference in a request,
-is in them by itself, and fails where it lacks what it needs here.
+The tables are made from the descriptors of the contract: a new RPC, or a new reference in a
+request, is in them by itself, and fails where it lacks what it needs here.
 """
 
-import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from octohooks import AsyncOctohooks
@@ -37,6 +34,7 @@ from octohooks.v1.message_service_pb2 import (
 from tests.receivers import Receiver
 from tests.server.api.calls import Api, Refusal, Refused, refusal_in
 from tests.server.api.deliveries import attempted
+from tests.server.api.rows import Rows, rows_of
 from tests.server.api.rpcs import BY_METHOD, RPCS, Rpc
 from tests.server.api.serving import Server, Tenant
 from tests.waiting import eventually
@@ -86,7 +84,7 @@ NEEDED: dict[str, Message] = {
 Path_ = tuple[FieldDescriptor, ...]
 
 
-def reference_paths(descriptor: Descriptor) -> Iterator[Path_]:
+def reference_paths(descriptor: Any) -> Iterator[Path_]:
     """The way to each reference in a request, through the requests in it."""
     for field in descriptor.fields:
         if field.type == FieldDescriptor.TYPE_STRING and field.name in REFERENCES:
@@ -191,29 +189,6 @@ async def furnish(tenant: Tenant, receiver: Receiver, name: str) -> Belongings:
     return Belongings(tenant, ids, uids)
 
 
-def rows_of(database_file: Path, environment_id: str) -> dict[str, list[tuple[Any, ...]]]:
-    """All that the database holds of an environment, but for when its keys were used last."""
-    found = {}
-    with closing(sqlite3.connect(f"file:{database_file}?mode=ro", uri=True)) as database:
-        tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-        for (table,) in tables:
-            columns = [row[1] for row in database.execute(f"PRAGMA table_info({table})")]
-            owner = {"environments": "id", "idempotent_answers": "scope"}.get(
-                table, "environment_id"
-            )
-            if owner in columns:
-                kept = ", ".join(column for column in columns if column != "last_used_at")
-                query = f"SELECT {kept} FROM {table} WHERE {owner} = ? ORDER BY {kept}"
-                found[table] = database.execute(query, [environment_id]).fetchall()
-            elif "endpoint_id" in columns:
-                query = (
-                    f"SELECT * FROM {table} WHERE endpoint_id IN"
-                    " (SELECT id FROM endpoints WHERE environment_id = ?) ORDER BY 1, 2"
-                )
-                found[table] = database.execute(query, [environment_id]).fetchall()
-    return found
-
-
 @dataclass(frozen=True)
 class World:
     """Two environments, and another application in the caller's own."""
@@ -221,8 +196,8 @@ class World:
     mine: Belongings
     theirs: Belongings
     sibling: dict[str, list[str]]
-    rows_of_theirs: Callable[[], dict[str, list[tuple[Any, ...]]]]
-    before: dict[str, list[tuple[Any, ...]]]
+    rows_of_theirs: Callable[[], Rows]
+    before: Rows
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -238,7 +213,7 @@ async def world(server: Server) -> AsyncIterator[World]:
         )
         await attempted(octohooks, 2)
 
-    def rows_of_theirs() -> dict[str, list[tuple[Any, ...]]]:
+    def rows_of_theirs() -> Rows:
         return rows_of(server.database_file, theirs.tenant.id)
 
     before = rows_of_theirs()
@@ -290,7 +265,7 @@ async def refused(api: Api, rpc: Rpc, request: Message) -> Refusal:
 
 def told(refusal: Refusal, *references: str) -> bytes:
     """The bytes of the answer, with what was asked for made the same for all."""
-    data = refusal.status.SerializeToString()
+    data: bytes = refusal.status.SerializeToString()
     for reference in references:
         data = data.replace(reference.encode(), never(reference).encode())
     return data
@@ -486,7 +461,7 @@ async def test_the_operators_key_opens_no_environment(server: Server, rpc: Rpc) 
     "rpc", [rpc for rpc in RPCS if rpc.service == OPERATOR], ids=lambda rpc: rpc.method
 )
 async def test_an_environments_key_does_not_do_the_operators_work(tenant: Tenant, rpc: Rpc) -> None:
-    references = {path: tenant.id for path in reference_paths(rpc.request_type.DESCRIPTOR)}
+    references = dict.fromkeys(reference_paths(rpc.request_type.DESCRIPTOR), tenant.id)
 
     refusal = await tenant.api.refusal(request_of(rpc, references))
 

@@ -77,7 +77,7 @@ def update(reference: str, *paths: str, **values: Any) -> UpdateOperationalWebho
 
 
 async def test_an_operational_webhook_is_created_with_all_that_is_given(api: Api) -> None:
-    values = {
+    values: dict[str, Any] = {
         "uid": "ops",
         "url": URL,
         "description": "Operations",
@@ -287,8 +287,8 @@ class Owner:
     async def told(self, now: datetime | None = None) -> dict[str, Any]:
         """The next notification, whose signature is good."""
         request = await asyncio.wait_for(self._receiver.next_request(), 20)
-        clock = {} if now is None else {"now": lambda: now}
-        webhook = Webhook(self._secret, timedelta(minutes=5), **clock)  # type: ignore[arg-type]
+        clock: dict[str, Any] = {} if now is None else {"now": lambda: now}
+        webhook = Webhook(self._secret, timedelta(minutes=5), **clock)
         verified = webhook.verify(request.body, dict(request.headers))
         assert isinstance(verified, dict)
         return verified

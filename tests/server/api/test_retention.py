@@ -77,17 +77,19 @@ async def without_payload(octohooks: AsyncOctohooks, message: str) -> Message:
 async def test_after_90_days_the_payload_and_the_response_bodies_go_and_the_rest_stays(
     world: World,
 ) -> None:
-    async with Receiver(respond(200, b"thanks", [("x-is", "kept")])) as receiver:
-        async with world.at() as tenant:
-            octohooks = tenant.octohooks
-            await octohooks.endpoint.create("acme", url=receiver.url)
-            sent = await octohooks.message.create(
-                "acme", event_type="e", payload={"a": 1}, uid="m", tags={"k": "v"}
-            )
-            await ended(octohooks, 1)
-            (listed,) = await attempted(octohooks, 1)
-            attempt = (await tenant.api(GetAttemptRequest(attempt=listed.id))).attempt
-            assert attempt.response_body == b"thanks"
+    async with (
+        Receiver(respond(200, b"thanks", [("x-is", "kept")])) as receiver,
+        world.at() as tenant,
+    ):
+        octohooks = tenant.octohooks
+        await octohooks.endpoint.create("acme", url=receiver.url)
+        sent = await octohooks.message.create(
+            "acme", event_type="e", payload={"a": 1}, uid="m", tags={"k": "v"}
+        )
+        await ended(octohooks, 1)
+        (listed,) = await attempted(octohooks, 1)
+        attempt = (await tenant.api(GetAttemptRequest(attempt=listed.id))).attempt
+        assert attempt.response_body == b"thanks"
     async with world.at(days=84.9) as tenant:
         await tenant.octohooks.endpoint.delete("acme", listed.endpoint)
         other = await tenant.octohooks.message.create(
