@@ -1,6 +1,7 @@
 """A real server in a process of its own."""
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -67,6 +68,8 @@ class ServerProcess:
         self._process: subprocess.Popen[str] | None = None
         self._pump: threading.Thread | None = None
         self._changed = threading.Condition()
+        # Who waits for output in an event loop; a thread would outlive a test that gives up.
+        self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
         self._ended = False
 
     def connect(self, api_key: str | None = None, **options: Any) -> AsyncOctohooks:
@@ -87,7 +90,8 @@ class ServerProcess:
     async def start(self, **settings: str) -> None:
         """Starts, with these settings beside the ones before, and returns once calls are served."""
         self._settings |= settings
-        await asyncio.to_thread(self.start_blocking)
+        self._spawn()
+        await self.logged("serving")
 
     async def restart(self, **settings: str) -> None:
         """Starts again on the same folder and, unless told otherwise, at the same port."""
@@ -95,6 +99,14 @@ class ServerProcess:
 
     def start_blocking(self) -> None:
         """`start`, for where no event loop runs."""
+        self._spawn()
+        with self._changed:
+            while not self.logs("serving"):
+                if self._ended:
+                    raise ServerEnded(self.text())
+                self._changed.wait()
+
+    def _spawn(self) -> None:
         assert self._process is None, "it runs already"
         self.output = []
         self._ended = False
@@ -109,7 +121,6 @@ class ServerProcess:
         )
         self._pump = threading.Thread(target=self._read_output, daemon=True)
         self._pump.start()
-        self._wait_for_log("serving", {})
 
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal and waits for nothing."""
@@ -127,21 +138,23 @@ class ServerProcess:
 
     async def exited(self) -> int:
         """Waits for the process to end; answers its exit code."""
-        return await asyncio.to_thread(self._wait_for_exit)
+        while not self._ended:
+            await self._output_beyond(len(self.output))
+        return self._reap()
 
     def discard(self) -> None:
         """Ends the process, if it still runs, at the end of a test."""
         if self._process is not None:
             self._process.kill()
-            self._wait_for_exit()
+            self._reap()
 
-    def _wait_for_exit(self) -> int:
+    def _reap(self) -> int:
         assert self._process is not None
+        assert self._process.stdout is not None
         assert self._pump is not None
         code = self._process.wait()
         self._pump.join()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        self._process.stdout.close()
         self._process = None
         return code
 
@@ -150,7 +163,18 @@ class ServerProcess:
 
         ServerEnded when the process ends without it.
         """
-        return await asyncio.to_thread(self._wait_for_log, event, fields)
+        wanted = {"event": event, **fields}
+        looked_at = 0
+        while True:
+            ended = self._ended
+            lines = self.output[looked_at:]
+            for line in map(_parsed, lines):
+                if wanted.items() <= line.items():
+                    return line
+            if ended:
+                raise ServerEnded(f"no {wanted} in:\n{self.text()}")
+            looked_at += len(lines)
+            await self._output_beyond(looked_at)
 
     def logs(self, event: str) -> list[Mapping[str, Any]]:
         """The log lines of this run with this event, so far."""
@@ -160,30 +184,35 @@ class ServerProcess:
         """All that this run printed and logged so far."""
         return "\n".join(self.output)
 
-    def _wait_for_log(self, event: str, fields: Mapping[str, object]) -> Mapping[str, Any]:
-        wanted = {"event": event, **fields}
-        seen = 0
+    async def _output_beyond(self, count: int) -> None:
+        """Returns once there are more lines than this, or the process has ended."""
+        event = asyncio.Event()
         with self._changed:
-            while True:
-                for text in self.output[seen:]:
-                    line = _parsed(text)
-                    if wanted.items() <= line.items():
-                        return line
-                seen = len(self.output)
-                if self._ended:
-                    raise ServerEnded(f"no {event} in:\n{self.text()}")
-                self._changed.wait()
+            if self._ended or len(self.output) > count:
+                return
+            self._waiting.append((asyncio.get_running_loop(), event))
+        await event.wait()
 
     def _read_output(self) -> None:
         assert self._process is not None
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            with self._changed:
-                self._take_in(line.rstrip("\n"))
-                self._changed.notify_all()
+            self._tell(line.rstrip("\n"))
+        self._tell(None)
+
+    def _tell(self, line: str | None) -> None:
+        """Takes a line in, or the end, and wakes whoever waits for it."""
         with self._changed:
-            self._ended = True
+            if line is None:
+                self._ended = True
+            else:
+                self._take_in(line)
             self._changed.notify_all()
+            waiting, self._waiting = self._waiting, []
+        for loop, event in waiting:
+            # The loop of a test that gave up is closed.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(event.set)
 
     def _take_in(self, line: str) -> None:
         self.output.append(line)

@@ -45,6 +45,7 @@ async def test_a_stop_finishes_and_records_what_is_in_flight(start_server: Start
             async with health_of(server) as health:
                 server.signal(signal.SIGTERM)
                 assert await health.next_status() == NOT_SERVING
+            await server.logged("draining", under_way=5)
             gate.set()
             assert await server.exited() == 0
         assert server.logs("stopped")
@@ -76,7 +77,7 @@ async def test_what_waits_in_memory_at_a_stop_is_delivered_by_the_next_start_at_
                 await receiver.next_request()
             # As Ctrl-C does.
             server.signal(signal.SIGINT)
-            await server.logged("health", serving=False)
+            await server.logged("draining", under_way=2)
             gate.set()
             assert await server.exited() == 0
         assert len(receiver.requests) == 2

@@ -217,6 +217,7 @@ class DeliveryLoop:
         self.recall(list(self._lanes))
         with suppress(OctohooksError):
             await self._give_back()
+        log.info("draining", under_way=len(self._under_way))
         if self._under_way:
             _, cut_off = await asyncio.wait(set(self._under_way), timeout=grace.total_seconds())
             for task in cut_off:

@@ -81,7 +81,13 @@ async def accept(
     group = _Group(application_ids, endpoint_rows, destinations, settings, now, lease, may_claim)
     refused = await group.store_messages(conn, drafts, earlier)
     await group.store_deliveries(conn)
-    return await _finish(conn, drafts, group, refused, earlier)
+    results = await _finish(conn, drafts, group, refused, earlier)
+    # A request that failed has left its key to the other ones that came with it.
+    left = [index for index, result in enumerate(results) if result is None]
+    again = [drafts[index] for index in left]
+    answers = await accept(conn, again, now=now, lease=lease, may_claim=may_claim) if left else []
+    late = dict(zip(left, answers, strict=True))
+    return [result or late[index] for index, result in enumerate(results)]
 
 
 class _Group:
@@ -242,9 +248,12 @@ async def _finish(
     group: _Group,
     refused: Mapping[str, OctohooksError],
     earlier: Mapping[tuple[str, bytes], Earlier],
-) -> list[Accepted | OctohooksError]:
-    """The result of each draft, and the answers kept for those that carried a key."""
-    results: list[Accepted | OctohooksError] = []
+) -> list[Accepted | OctohooksError | None]:
+    """The result of each draft, and the answers kept for those that carried a key.
+
+    None for a draft whose key another request had, which failed: it has not been looked at.
+    """
+    results: list[Accepted | OctohooksError | None] = []
     kept: dict[tuple[str, bytes], tuple[KeyedRequest, Accepted]] = {}
     released: dict[tuple[str, bytes], tuple[KeyedRequest, OctohooksError]] = {}
     for draft in drafts:
@@ -261,7 +270,8 @@ async def _finish(
                 _repeated(keyed, first.request_hash, accepted.message.SerializeToString())
             )
         elif key in released:
-            results.append(released[key][1])
+            failed, error = released[key]
+            results.append(error if failed.request_hash == keyed.request_hash else None)
         elif draft.message.id in refused:
             released[key] = (keyed, refused[draft.message.id])
             results.append(refused[draft.message.id])

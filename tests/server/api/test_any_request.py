@@ -119,7 +119,7 @@ async def furnish(octohooks: AsyncOctohooks) -> None:
 
 
 @given(asked=st.sampled_from(RPCS).flatmap(requests))
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_no_request_meets_a_defect(
     server: Server, furnished: Tenant, asked: tuple[Rpc, bytes]
 ) -> None:

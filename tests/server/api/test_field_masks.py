@@ -230,7 +230,7 @@ async def test_every_field_is_either_changeable_or_fixed(method: str) -> None:
 @every_update
 @pytest.mark.usefixtures("acme")
 @given(data=st.data())
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_just_what_the_mask_names_changes(
     server: Server, tenant: Tenant, method: str, data: st.DataObject
 ) -> None:
@@ -266,7 +266,7 @@ async def test_just_what_the_mask_names_changes(
 @every_update
 @pytest.mark.usefixtures("acme")
 @given(data=st.data())
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_a_path_that_names_nothing_changeable_is_refused_and_named(
     server: Server, tenant: Tenant, method: str, data: st.DataObject
 ) -> None:

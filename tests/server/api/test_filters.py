@@ -1,6 +1,7 @@
 """Filters of lists find just what a plain filter over all that there is finds."""
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -203,7 +204,7 @@ def _chosen(data: st.DataObject, world: World, *more: str) -> dict[str, Any]:
 
 
 @given(data=st.data())
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_messages_are_found_by_all_filters_together(
     world: World, data: st.DataObject
 ) -> None:
@@ -248,7 +249,7 @@ def _is_answerable(request: Any, world: World) -> bool:
 
 @given(data=st.data())
 @settings(
-    max_examples=60,
+    max_examples=40,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
 )
 async def test_deliveries_are_found_by_all_filters_together(
@@ -272,7 +273,7 @@ async def test_deliveries_are_found_by_all_filters_together(
 
 @given(data=st.data())
 @settings(
-    max_examples=60,
+    max_examples=40,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
 )
 async def test_attempts_are_found_by_all_filters_together(
@@ -294,3 +295,26 @@ async def test_attempts_are_found_by_all_filters_together(
         and is_within(attempt.start_time, request)
     ]
     assert await listed(world.api, request) == wanted
+
+
+async def test_a_range_takes_its_beginning_and_not_its_end(world: World) -> None:
+    """Messages and deliveries are found by the acceptance, attempts by their start."""
+    accepted = {one.id: one.create_time for one in world.messages.values()}
+    times_of: list[tuple[Any, list[Any], Callable[[Any], Timestamp]]] = [
+        (
+            ListMessagesRequest(application="one"),
+            [one for one in world.messages.values() if one.application == world.ids["one"]][::-1],
+            lambda message: accepted[message.id],
+        ),
+        (ListDeliveriesRequest(), world.deliveries, lambda one: accepted[one.message]),
+        (ListAttemptsRequest(), world.attempts, lambda attempt: attempt.start_time),
+    ]
+    for request, there, time_of in times_of:
+        limit = time_of(there[len(there) // 2])
+        for side in ("after", "before"):
+            getattr(request, side).CopyFrom(limit)
+            request.page_token = ""
+            assert await listed(world.api, request) == [
+                one for one in there if is_within(time_of(one), request)
+            ]
+            request.ClearField(side)

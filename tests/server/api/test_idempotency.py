@@ -6,121 +6,33 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from octohooks.v1.api_key_pb2 import ApiKey
-from octohooks.v1.api_key_service_pb2 import (
-    CreateApiKeyRequest,
-    ListApiKeysRequest,
-    RotateApiKeyRequest,
-)
 from octohooks.v1.application_pb2 import Application
-from octohooks.v1.application_service_pb2 import CreateApplicationRequest, ListApplicationsRequest
-from octohooks.v1.attempt_service_pb2 import ListDeliveriesRequest, ResendDeliveryRequest
+from octohooks.v1.application_service_pb2 import CreateApplicationRequest
 from octohooks.v1.endpoint_pb2 import Endpoint
 from octohooks.v1.endpoint_service_pb2 import (
     CreateEndpointRequest,
-    GetEndpointSecretRequest,
-    ListEndpointsRequest,
-    RecoverEndpointRequest,
     ReplayEndpointRequest,
-    RotateEndpointSecretRequest,
-    SendExampleRequest,
 )
-from octohooks.v1.environment_pb2 import Environment
-from octohooks.v1.environment_service_pb2 import CreateEnvironmentRequest
-from octohooks.v1.event_type_pb2 import EventType
-from octohooks.v1.event_type_service_pb2 import CreateEventTypeRequest, ListEventTypesRequest
-from octohooks.v1.message_pb2 import Message as WebhookMessage
 from octohooks.v1.message_service_pb2 import (
-    BatchCreateMessagesRequest,
     CreateMessageRequest,
     ListMessagesRequest,
     PublishMessagesRequest,
 )
-from octohooks.v1.operational_webhook_pb2 import OperationalWebhook
-from octohooks.v1.operational_webhook_service_pb2 import (
-    CreateOperationalWebhookRequest,
-    ListOperationalWebhooksRequest,
-)
 
-from tests.server.api.calls import Api, Refusal, Refused, refusal_in
-from tests.server.api.rpcs import BY_METHOD, BY_REQUEST_TYPE, RPCS
-from tests.server.api.serving import Clock, Server, Tenant, serving
+from tests.server.api.calls import Api, Refusal, Refused
+from tests.server.api.creates import CREATES, Desk, ask, message
+from tests.server.api.rpcs import BY_METHOD, RPCS
+from tests.server.api.serving import Clock, Server, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 # Where nobody listens.
 URL = "http://127.0.0.1:9/"
-REUSED = ("FAILED_PRECONDITION", "IDEMPOTENCY_KEY_REUSED")
-
-
-def message(payload: bytes = b"{}", to: str = "acme") -> CreateMessageRequest:
-    return CreateMessageRequest(
-        application=to, message=WebhookMessage(event_type="e", payload=payload)
-    )
-
-
-def target(**more: Any) -> dict[str, Any]:
-    return {"application": "acme", "endpoint": "main", **more}
-
-
-# Two different requests of each method that makes something.
-CREATES: dict[str, tuple[Message, Message]] = {
-    "BatchCreateMessages": (
-        BatchCreateMessagesRequest(requests=[message(), message()]),
-        BatchCreateMessagesRequest(requests=[message()]),
-    ),
-    "CreateApiKey": (CreateApiKeyRequest(), CreateApiKeyRequest(api_key=ApiKey(name="other"))),
-    "CreateApplication": (
-        CreateApplicationRequest(application=Application(name="one")),
-        CreateApplicationRequest(application=Application(name="other")),
-    ),
-    "CreateEndpoint": (
-        CreateEndpointRequest(application="acme", endpoint=Endpoint(url=URL)),
-        CreateEndpointRequest(application="acme", endpoint=Endpoint(url=URL + "other")),
-    ),
-    "CreateEnvironment": (
-        CreateEnvironmentRequest(environment=Environment(name="one")),
-        CreateEnvironmentRequest(environment=Environment(name="other")),
-    ),
-    "CreateEventType": (
-        CreateEventTypeRequest(event_type=EventType(name="one")),
-        CreateEventTypeRequest(event_type=EventType(name="other")),
-    ),
-    "CreateMessage": (message(), message(b"[]")),
-    "CreateOperationalWebhook": (
-        CreateOperationalWebhookRequest(operational_webhook=OperationalWebhook(url=URL)),
-        CreateOperationalWebhookRequest(operational_webhook=OperationalWebhook(url=URL + "other")),
-    ),
-    "PublishMessages": (
-        PublishMessagesRequest(message=message()),
-        PublishMessagesRequest(message=message(b"[]")),
-    ),
-    "RecoverEndpoint": (
-        RecoverEndpointRequest(**target(since=Timestamp(seconds=1))),
-        RecoverEndpointRequest(**target(since=Timestamp(seconds=2))),
-    ),
-    "ReplayEndpoint": (
-        ReplayEndpointRequest(**target(since=Timestamp(seconds=1))),
-        ReplayEndpointRequest(**target(since=Timestamp(seconds=2))),
-    ),
-    "ResendDelivery": (
-        ResendDeliveryRequest(**target(message="m")),
-        ResendDeliveryRequest(**target(message="n")),
-    ),
-    "RotateApiKey": (RotateApiKeyRequest(), RotateApiKeyRequest()),
-    "RotateEndpointSecret": (
-        RotateEndpointSecretRequest(**target()),
-        RotateEndpointSecretRequest(**target(overlap={"seconds": 60})),
-    ),
-    "SendExample": (
-        SendExampleRequest(**target(event_type="e")),
-        SendExampleRequest(**target(event_type="f")),
-    ),
-}
 every_create = pytest.mark.parametrize("method", CREATES)
 # Those that callers make in large numbers, and at the same time.
 OF_CALLERS = [
@@ -130,83 +42,13 @@ OF_CALLERS = [
     "BatchCreateMessages",
     "PublishMessages",
 ]
+REUSED = ("FAILED_PRECONDITION", "IDEMPOTENCY_KEY_REUSED")
 
 
-class Desk:
-    """Where creates are asked for: an environment in which each of them can succeed."""
-
-    def __init__(self, server: Server, tenant: Tenant, old_key: str) -> None:
-        self.server = server
-        self.tenant = tenant
-        self._old_key = old_key
-
-    @classmethod
-    async def of(cls, server: Server) -> "Desk":
-        tenant = await server.new_tenant()
-        octohooks = tenant.octohooks
-        await octohooks.application.create(uid="acme")
-        await octohooks.endpoint.create("acme", url=URL, uid="main", retry_schedule=[3600])
-        for name in ("e", "f"):
-            await octohooks.event_type.create(name, examples=[{}])
-        for uid in ("m", "n"):
-            await octohooks.message.create("acme", event_type="e", payload={}, uid=uid)
-        old = await octohooks.api_key.create(name="old")
-        return cls(server, tenant, old.api_key.id)
-
-    def requests(self, method: str) -> tuple[Message, Message]:
-        """Two different requests of the method."""
-        if method == "RotateApiKey":
-            return (
-                RotateApiKeyRequest(api_key=self._old_key, overlap={"seconds": 60}),  # type: ignore[arg-type]
-                RotateApiKeyRequest(api_key=self._old_key, overlap={"seconds": 61}),  # type: ignore[arg-type]
-            )
-        return CREATES[method]
-
-    def api(self, method: str) -> Api:
-        """The API for a key that opens the method."""
-        return self.server.operator if method == "CreateEnvironment" else self.tenant.api
-
-    async def another_key(self, method: str) -> Api:
-        """The API for another key that opens the method in this environment."""
-        if method == "CreateEnvironment":
-            return self.server.operator
-        return self.server.api(await self.server.new_key(self.tenant.id))
-
-    async def counts(self) -> dict[str, int]:
-        """How many there are of what creates make."""
-        api = self.tenant.api
-        lists: list[Message] = [
-            ListApplicationsRequest(page_size=250),
-            ListApiKeysRequest(page_size=250),
-            ListDeliveriesRequest(page_size=250),
-            ListEndpointsRequest(application="acme", page_size=250),
-            ListEventTypesRequest(page_size=250),
-            ListMessagesRequest(application="acme", page_size=250),
-            ListOperationalWebhooksRequest(page_size=250),
-            GetEndpointSecretRequest(**target()),
-        ]
-        counts = {}
-        for request in lists:
-            answer = await api(request)
-            ((_, items), *_) = answer.ListFields() or [(None, ())]
-            counts[type(request).__name__] = len(items)
-        return counts
-
-
-async def ask(api: Api, request: Message, key: str | None) -> Message:
-    """What a create answers under a key; Refused when it, or the one message in it, is."""
-    rpc = BY_REQUEST_TYPE[type(request)]
-    if not isinstance(request, PublishMessagesRequest):
-        answer = await api(request, idempotency_key=key)
-        assert isinstance(answer, Message)
-        return answer
-    keyed = PublishMessagesRequest(message=request.message, idempotency_key=key or "")
-    (acknowledged,) = await api.exchange(rpc, [keyed.SerializeToString()])
-    result = acknowledged.result
-    if result.HasField("failure"):
-        raise Refused(refusal_in(result.failure))
-    assert isinstance(result, Message)
-    return result
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def desk(server: Server) -> Desk:
+    """A desk that tests may share, since each has keys of its own."""
+    return await Desk.of(server)
 
 
 async def refusal_of(api: Api, request: Message, key: str) -> Refusal:
@@ -229,27 +71,23 @@ async def test_every_method_that_makes_something_is_in_the_table() -> None:
 
 @every_create
 async def test_the_same_key_with_the_same_request_makes_one_and_answers_the_same(
-    server: Server, key: str, method: str
+    desk: Desk, key: str, method: str
 ) -> None:
-    desk = await Desk.of(server)
     request, _ = desk.requests(method)
 
     first = await ask(desk.api(method), request, key)
-    counts = await desk.counts()
+    counts = desk.counts()
     again = await ask(desk.api(method), request, key)
 
     assert again == first
     assert again.SerializeToString(deterministic=True) == first.SerializeToString(
         deterministic=True
     )
-    assert await desk.counts() == counts
+    assert desk.counts() == counts
 
 
 @every_create
-async def test_whichever_key_of_the_environment_is_used(
-    server: Server, key: str, method: str
-) -> None:
-    desk = await Desk.of(server)
+async def test_whichever_key_of_the_environment_is_used(desk: Desk, key: str, method: str) -> None:
     request, _ = desk.requests(method)
     other = await desk.another_key(method)
 
@@ -258,17 +96,16 @@ async def test_whichever_key_of_the_environment_is_used(
 
 @every_create
 async def test_the_same_key_with_another_request_is_refused(
-    server: Server, key: str, method: str
+    desk: Desk, key: str, method: str
 ) -> None:
-    desk = await Desk.of(server)
     request, other = desk.requests(method)
     first = await ask(desk.api(method), request, key)
-    counts = await desk.counts()
+    counts = desk.counts()
 
     refusal = await refusal_of(desk.api(method), other, key)
 
     assert refusal.cause == REUSED
-    assert await desk.counts() == counts
+    assert desk.counts() == counts
     assert await ask(desk.api(method), request, key) == first
 
 
@@ -278,9 +115,8 @@ _NAMED = {"CreateEventType", "ResendDelivery"}
 
 @pytest.mark.parametrize("method", [method for method in CREATES if method not in _NAMED])
 async def test_without_a_key_or_with_another_one_each_call_makes_its_own(
-    server: Server, key: str, method: str
+    desk: Desk, key: str, method: str
 ) -> None:
-    desk = await Desk.of(server)
     request, _ = desk.requests(method)
 
     answers = [await ask(desk.api(method), request, one) for one in (key, key + "2", None, None)]
@@ -288,10 +124,7 @@ async def test_without_a_key_or_with_another_one_each_call_makes_its_own(
     assert len({answer.SerializeToString(deterministic=True) for answer in answers}) == 4
 
 
-async def test_a_key_that_was_used_with_one_method_is_used_for_all(
-    server: Server, key: str
-) -> None:
-    desk = await Desk.of(server)
+async def test_a_key_that_was_used_with_one_method_is_used_for_all(desk: Desk, key: str) -> None:
     await ask(desk.tenant.api, CreateApplicationRequest(), key)
 
     for method in CREATES.keys() - {"CreateEnvironment"}:
@@ -318,29 +151,28 @@ async def test_fifty_at_once_with_one_key_make_one_and_get_one_answer(
 ) -> None:
     desk = await Desk.of(server)
     request, _ = desk.requests(method)
-    before = await desk.counts()
     callers = [desk.tenant.api, await desk.another_key(method)]
+    before = desk.counts()
 
     answers = await asyncio.gather(*(ask(callers[n % 2], request, key) for n in range(50)))
 
     assert all(answer == answers[0] for answer in answers)
-    made = {name: count - before[name] for name, count in (await desk.counts()).items()}
-    made.pop("ListApiKeysRequest")
-    expected = {
-        "CreateApplication": {"ListApplicationsRequest": 1},
-        "CreateEndpoint": {"ListEndpointsRequest": 1},
-        "CreateMessage": {"ListMessagesRequest": 1, "ListDeliveriesRequest": 1},
-        "BatchCreateMessages": {"ListMessagesRequest": 2, "ListDeliveriesRequest": 2},
-        "PublishMessages": {"ListMessagesRequest": 1, "ListDeliveriesRequest": 1},
-    }[method]
-    assert {name: count for name, count in made.items() if count} == expected
+    assert (
+        desk.counts() - before
+        == {
+            "CreateApplication": {"applications": 1},
+            "CreateEndpoint": {"endpoints": 1, "endpoint_secrets": 1, "endpoint_versions": 1},
+            "CreateMessage": {"messages": 1, "deliveries": 1},
+            "BatchCreateMessages": {"messages": 2, "deliveries": 2},
+            "PublishMessages": {"messages": 1, "deliveries": 1},
+        }[method]
+    )
 
 
 @pytest.mark.parametrize("method", OF_CALLERS)
 async def test_of_different_requests_at_once_with_one_key_one_is_accepted(
-    server: Server, key: str, method: str
+    desk: Desk, key: str, method: str
 ) -> None:
-    desk = await Desk.of(server)
     api = desk.tenant.api
 
     async def outcome(request: Message) -> Message | Refusal:
@@ -359,8 +191,7 @@ async def test_of_different_requests_at_once_with_one_key_one_is_accepted(
     assert {refusal.cause for refusal in refusals} == {REUSED}
 
 
-async def test_fifty_messages_of_one_stream_with_one_key_make_one(server: Server, key: str) -> None:
-    desk = await Desk.of(server)
+async def test_fifty_messages_of_one_stream_with_one_key_make_one(desk: Desk, key: str) -> None:
     request = PublishMessagesRequest(message=message(), idempotency_key=key)
 
     answers = await desk.tenant.api.exchange(
@@ -411,6 +242,23 @@ async def test_a_failed_request_leaves_its_key_to_another_one(server: Server, ke
     answer = await ask(api, message(), key)
 
     assert await ask(api, message(), key) == answer
+
+
+@pytest.mark.parametrize("method", ["CreateMessage", "PublishMessages"])
+async def test_a_request_that_fails_at_the_same_time_takes_the_key_from_nobody(
+    desk: Desk, key: str, method: str
+) -> None:
+    def asked(one: CreateMessageRequest) -> Message:
+        return one if method == "CreateMessage" else PublishMessagesRequest(message=one)
+
+    failing, good = asked(message(to="nobody")), asked(message())
+    outcomes = await asyncio.gather(
+        *(ask(desk.tenant.api, one, key) for one in (failing, good, good)), return_exceptions=True
+    )
+
+    assert isinstance(outcomes[0], Refused)
+    assert outcomes[0].refusal.cause in (("NOT_FOUND", "NOT_FOUND"), REUSED)
+    assert outcomes[1] == outcomes[2] == await ask(desk.tenant.api, good, key)
 
 
 async def test_the_first_answer_is_given_though_it_could_not_be_given_anew(

@@ -1,4 +1,4 @@
-"""Environments are isolated from one another, and every method asks for the right key.
+"""Environments are isolated from one another, and so are applications.
 
 The tables are made from the descriptors of the contract: a new RPC, or a new reference in a
 request, is in them by itself, and fails where it lacks what it needs here.
@@ -15,14 +15,12 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from octohooks import AsyncOctohooks
-from octohooks.v1.api_key_service_pb2 import RevokeApiKeyRequest
 from octohooks.v1.endpoint_pb2 import Endpoint
 from octohooks.v1.endpoint_service_pb2 import (
     CreateEndpointRequest,
     RecoverEndpointRequest,
     ReplayEndpointRequest,
 )
-from octohooks.v1.environment_service_pb2 import DeleteEnvironmentRequest
 from octohooks.v1.job_pb2 import JOB_STATE_FINISHED
 from octohooks.v1.message_pb2 import Message as WebhookMessage
 from octohooks.v1.message_service_pb2 import (
@@ -35,7 +33,7 @@ from tests.receivers import Receiver
 from tests.server.api.calls import Api, Refusal, Refused, refusal_in
 from tests.server.api.deliveries import attempted
 from tests.server.api.rows import Rows, rows_of
-from tests.server.api.rpcs import BY_METHOD, RPCS, Rpc
+from tests.server.api.rpcs import RPCS, Rpc
 from tests.server.api.serving import Server, Tenant
 from tests.waiting import eventually
 
@@ -65,9 +63,8 @@ WITHOUT_REFERENCES = {
     "ListEventTypes",
     "ListOperationalWebhooks",
 }
-# The services whose methods another key opens than one of an environment.
+# The service that works on environments from outside, with a key of its own.
 OPERATOR = "octohooks.v1.EnvironmentService"
-EITHER = "octohooks.v1.ApiKeyService"
 
 A_DAY_AGO = Timestamp(seconds=int((datetime.now(UTC) - timedelta(days=1)).timestamp()))
 A_MESSAGE = CreateMessageRequest(message=WebhookMessage(event_type="e", payload=b"{}"))
@@ -401,68 +398,3 @@ async def test_a_uid_means_to_each_environment_its_own(
     assert await other.application.get("acme") == theirs
     assert await other.endpoint.get("acme", "main") == their_endpoint
     assert [one async for one in other.application.list()] == [theirs]
-
-
-every_rpc = pytest.mark.parametrize("rpc", RPCS, ids=lambda rpc: rpc.method)
-NO_KEY = ("UNAUTHENTICATED", "INVALID_API_KEY")
-
-
-@every_rpc
-async def test_nothing_is_open_without_a_key(server: Server, rpc: Rpc) -> None:
-    nobody = server.api(None)
-    reference = await nobody.refusal_of_bytes(RPCS[0], b"")
-    assert reference.cause == NO_KEY
-
-    for value in ("", "Bearer", "Bearer ", f"Bearer octo_{'A' * 43}", "Basic b2N0bzpob29rcw=="):
-        refusal = await nobody.refusal_of_bytes(rpc, b"", (("authorization", value),))
-        assert refusal.status == reference.status
-    assert (await nobody.refusal_of_bytes(rpc, b"")).status == reference.status
-
-
-@every_rpc
-async def test_who_has_no_key_learns_nothing_about_the_rest_of_the_call(
-    server: Server, rpc: Rpc
-) -> None:
-    nobody = server.api(None)
-
-    broken = await nobody.refusal_of_bytes(rpc, b"\xff\xff", (("idempotency-key", "k" * 300),))
-
-    assert broken.status == (await nobody.refusal_of_bytes(RPCS[0], b"")).status
-
-
-async def test_keys_that_ended_answer_like_those_that_never_were(server: Server) -> None:
-    nobody = await server.api(None).refusal_of_bytes(RPCS[0], b"")
-    kept, deleted = await server.new_tenant(), await server.new_tenant()
-    created = await kept.octohooks.api_key.create()
-    revoked = server.api(created.key)
-    await revoked.exchange(BY_METHOD["ListApplications"], [b""])
-    await deleted.api.exchange(BY_METHOD["ListApplications"], [b""])
-
-    await kept.api(RevokeApiKeyRequest(api_key=created.api_key.id))
-    await server.operator(DeleteEnvironmentRequest(environment=deleted.id))
-
-    for ended in (revoked, deleted.api):
-        for rpc in RPCS:
-            assert (await ended.refusal_of_bytes(rpc, b"")).status == nobody.status
-
-
-@pytest.mark.parametrize(
-    "rpc",
-    [rpc for rpc in RPCS if rpc.service not in (OPERATOR, EITHER)],
-    ids=lambda rpc: rpc.method,
-)
-async def test_the_operators_key_opens_no_environment(server: Server, rpc: Rpc) -> None:
-    refusal = await server.operator.refusal_of_bytes(rpc, b"")
-
-    assert refusal.cause == ("PERMISSION_DENIED", "ENVIRONMENT_KEY_REQUIRED")
-
-
-@pytest.mark.parametrize(
-    "rpc", [rpc for rpc in RPCS if rpc.service == OPERATOR], ids=lambda rpc: rpc.method
-)
-async def test_an_environments_key_does_not_do_the_operators_work(tenant: Tenant, rpc: Rpc) -> None:
-    references = dict.fromkeys(reference_paths(rpc.request_type.DESCRIPTOR), tenant.id)
-
-    refusal = await tenant.api.refusal(request_of(rpc, references))
-
-    assert refusal.cause == ("PERMISSION_DENIED", "OPERATOR_KEY_REQUIRED")

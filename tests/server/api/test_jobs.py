@@ -8,6 +8,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from octohooks import AsyncOctohooks
 from octohooks.v1.application_pb2 import Application
+from octohooks.v1.attempt_pb2 import ATTEMPT_TRIGGER_SCHEDULED
 from octohooks.v1.delivery_pb2 import (
     CANCEL_REASON_ENDPOINT_DISABLED,
     DELIVERY_STATUS_CANCELLED,
@@ -30,7 +31,7 @@ from octohooks_server.rules.ids import is_id
 
 from tests.receivers import Connection, Receiver, respond
 from tests.server.api.calls import Api, Refused
-from tests.server.api.deliveries import ended
+from tests.server.api.deliveries import attempted, ended
 from tests.server.api.serving import Clock, Server, Tenant, serving
 from tests.waiting import eventually
 
@@ -146,6 +147,9 @@ async def test_a_recovered_delivery_begins_its_schedule_again_and_counts_on(
             return delivery.attempt_count == 4 and delivery.status == DELIVERY_STATUS_FAILED
 
         await eventually(exhausted_again)
+        attempts = await attempted(octohooks, 4)
+        assert [attempt.number for attempt in attempts] == [4, 3, 2, 1]
+        assert {attempt.trigger for attempt in attempts} == {ATTEMPT_TRIGGER_SCHEDULED}
 
 
 async def test_a_job_takes_messages_from_since_until_before_until(

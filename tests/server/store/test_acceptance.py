@@ -225,6 +225,23 @@ async def test_a_request_that_failed_keeps_nothing_under_its_key(world: World) -
     assert not accepted.is_repetition
 
 
+async def test_a_request_that_failed_leaves_its_key_to_others_of_its_group(world: World) -> None:
+    application = await world.application()
+    results = await world.accept(
+        world.draft("customer", keyed=keyed("k", "failing")),
+        world.draft(application, keyed=keyed("k", "good")),
+        world.draft("customer", keyed=keyed("k", "failing")),
+        world.draft(application, keyed=keyed("k", "good")),
+    )
+    assert isinstance(results[0], NotFound)
+    assert isinstance(results[1], Accepted)
+    assert isinstance(results[2], NotFound)
+    assert isinstance(results[3], Accepted)
+    assert results[3].message == results[1].message
+    assert results[3].is_repetition
+    assert await count(world, messages) == await count(world, idempotent_answers) == 1
+
+
 @pytest.mark.parametrize(
     ("later", "messages_made"), [(timedelta(hours=12, seconds=-1), 1), (timedelta(hours=12), 2)]
 )

@@ -116,6 +116,21 @@ async def test_writes_at_the_same_time_come_one_after_another(database: Database
         assert await conn.scalar(select(instance.c.value)) == b"50"
 
 
+async def test_a_write_that_has_only_read_so_far_is_not_overtaken(
+    database: Database, database_file: Path
+) -> None:
+    """Else its first change would fail at once, however long it would have waited for a lock."""
+    async with database.write() as conn:
+        await conn.execute(select(instance.c.name))
+        with (
+            closing(sqlite3.connect(database_file, timeout=0)) as other,
+            pytest.raises(sqlite3.OperationalError, match="locked"),
+        ):
+            other.execute("INSERT INTO instance VALUES ('overtaking', x'')")
+        await put(conn, "one")
+    assert await names(database) == {"one"}
+
+
 async def test_a_commit_is_on_disk_before_it_is_told(database: Database) -> None:
     """WAL alone is not enough: without FULL, a power cut takes the last commits along."""
     async with database.write() as conn:
