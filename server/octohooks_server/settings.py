@@ -1,6 +1,5 @@
 """Every setting of the server, read once from `OCTOHOOKS_*` environment variables."""
 
-import ipaddress
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +10,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import URL
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from octohooks_server.rules.addresses import Subnet, parse_subnets
 
 
 class SettingsError(Exception):
@@ -78,7 +77,7 @@ class Settings(BaseSettings):
     max_watches_per_environment: int = Field(
         default=1_000, ge=1, description="How many open watches an environment may have."
     )
-    allowed_subnets: Annotated[tuple[Network, ...], NoDecode] = Field(
+    allowed_subnets: Annotated[tuple[Subnet, ...], NoDecode] = Field(
         default=(),
         description=(
             "Subnets that webhooks may go to although they are not public, comma-separated, such as"
@@ -109,7 +108,7 @@ class Settings(BaseSettings):
     @classmethod
     def _subnets(cls, value: Any) -> Any:
         if isinstance(value, str):
-            return tuple(ipaddress.ip_network(part.strip()) for part in value.split(",") if part)
+            return parse_subnets(value)
         return value
 
     @field_validator("operator_key")

@@ -55,13 +55,7 @@ class AttemptServicer(AttemptServiceServicer):
         checks.done()
         before = self._tokens.open(list, request, environment_id)
         async with self._database.read() as conn:
-            scope = await resolve_scope(
-                conn,
-                environment_id=environment_id,
-                application=request.application,
-                message=request.message,
-                endpoint=request.endpoint,
-            )
+            scope = await resolve_scope(conn, environment_id, request)
             page = await deliveries.list_page(
                 conn,
                 scope=scope,
@@ -84,13 +78,7 @@ class AttemptServicer(AttemptServiceServicer):
         checks.reference("endpoint", request.endpoint)
         checks.done()
         async with self._database.read() as conn:
-            scope = await resolve_scope(
-                conn,
-                environment_id=environment_id,
-                application=request.application,
-                message=request.message,
-                endpoint=request.endpoint,
-            )
+            scope = await resolve_scope(conn, environment_id, request)
             delivery = await deliveries.get(
                 conn, message_id=scope.message_id or "", endpoint_id=scope.endpoint_id or ""
             )
@@ -107,13 +95,7 @@ class AttemptServicer(AttemptServiceServicer):
         checks.done()
         before = self._tokens.open(int, request, environment_id)
         async with self._database.read() as conn:
-            scope = await resolve_scope(
-                conn,
-                environment_id=environment_id,
-                application=request.application,
-                message=request.message,
-                endpoint=request.endpoint,
-            )
+            scope = await resolve_scope(conn, environment_id, request)
             page = await attempts.list_page(
                 conn,
                 scope=scope,
@@ -170,13 +152,7 @@ class AttemptServicer(AttemptServiceServicer):
             checks.required("resume_token", request.resume_token)
         checks.done()
         async with self._database.read() as conn:
-            scope = await resolve_scope(
-                conn,
-                environment_id=environment_id,
-                application=request.application,
-                message=request.message,
-                endpoint=request.endpoint,
-            )
+            scope = await resolve_scope(conn, environment_id, request)
         matching = EventFilter(scope, frozenset(request.event_types), frozenset(request.kinds))
         start = Start(request.resume_token, since)
         async for response in self._watches.watch(current_caller(), matching, start):
@@ -187,13 +163,7 @@ async def _request_attempt(
     conn: AsyncConnection, environment_id: str, request: ResendDeliveryRequest, now: datetime
 ) -> Delivery:
     """Makes an attempt due at once, where one can be made."""
-    scope = await resolve_scope(
-        conn,
-        environment_id=environment_id,
-        application=request.application,
-        message=request.message,
-        endpoint=request.endpoint,
-    )
+    scope = await resolve_scope(conn, environment_id, request)
     key = {"message_id": scope.message_id or "", "endpoint_id": scope.endpoint_id or ""}
     delivery = await deliveries.get(conn, **key)
     require_enabled(

@@ -78,7 +78,9 @@ class EndpointSending(EndpointServiceServicer):
         checks.range("before", after, before)
         checks.done()
         async with self._database.read() as conn:
-            endpoint = await _get(conn, environment_id, request.application, request.endpoint)
+            endpoint = await get_endpoint(
+                conn, environment_id, request.application, request.endpoint
+            )
             return await stats.of_endpoint(
                 conn, endpoint_id=endpoint.id, after=after, before=before
             )
@@ -103,7 +105,9 @@ class EndpointSending(EndpointServiceServicer):
 
         async def store(conn: AsyncConnection, accept: AcceptDrafts) -> SendExampleResponse:
             async def make() -> SendExampleResponse:
-                endpoint = await _get(conn, environment_id, request.application, request.endpoint)
+                endpoint = await get_endpoint(
+                    conn, environment_id, request.application, request.endpoint
+                )
                 event_type = await event_types.get(
                     conn, environment_id=environment_id, name=request.event_type
                 )
@@ -154,7 +158,9 @@ class EndpointSending(EndpointServiceServicer):
         async with self._database.write() as conn:
 
             async def make() -> R:
-                endpoint = await _get(conn, environment_id, request.application, request.endpoint)
+                endpoint = await get_endpoint(
+                    conn, environment_id, request.application, request.endpoint
+                )
                 require_enabled(endpoint)
                 job = await jobs.create(
                     conn,
@@ -176,9 +182,10 @@ class EndpointSending(EndpointServiceServicer):
         return response
 
 
-async def _get(
+async def get_endpoint(
     conn: AsyncConnection, environment_id: str, application: str, endpoint: str
 ) -> Endpoint:
+    """The endpoint behind the references of a request, or NotFound for either of them."""
     application_id = await applications.get_id(
         conn, environment_id=environment_id, reference=application
     )

@@ -25,7 +25,12 @@ from octohooks_server.api.caller import current_caller, environment_of_caller
 from octohooks_server.api.checks import Checks
 from octohooks_server.api.dependencies import Dependencies
 from octohooks_server.api.endpoint_changes import EndpointChanges
-from octohooks_server.api.endpoint_sending import EndpointSending, check_references, references
+from octohooks_server.api.endpoint_sending import (
+    EndpointSending,
+    check_references,
+    get_endpoint,
+    references,
+)
 from octohooks_server.api.field_masks import updated
 from octohooks_server.api.gate import Context
 from octohooks_server.api.idempotency import once
@@ -100,11 +105,8 @@ class EndpointServicer(EndpointSending):
         environment_id = environment_of_caller()
         check_references(request.application, request.endpoint)
         async with self._database.read() as conn:
-            application_id = await applications.get_id(
-                conn, environment_id=environment_id, reference=request.application
-            )
-            endpoint = await endpoints.get(
-                conn, application_id=application_id, reference=request.endpoint
+            endpoint = await get_endpoint(
+                conn, environment_id, request.application, request.endpoint
             )
         return GetEndpointResponse(endpoint=endpoint)
 
@@ -173,11 +175,8 @@ class EndpointServicer(EndpointSending):
         environment_id = environment_of_caller()
         check_references(request.application, request.endpoint)
         async with self._database.write() as conn:
-            application_id = await applications.get_id(
-                conn, environment_id=environment_id, reference=request.application
-            )
-            endpoint = await endpoints.get(
-                conn, application_id=application_id, reference=request.endpoint
+            endpoint = await get_endpoint(
+                conn, environment_id, request.application, request.endpoint
             )
             await self._changes.delete(
                 conn, environment_id=environment_id, endpoint=endpoint, now=self._clock()
@@ -191,11 +190,8 @@ class EndpointServicer(EndpointSending):
         environment_id = environment_of_caller()
         check_references(request.application, request.endpoint)
         async with self._database.read() as conn:
-            application_id = await applications.get_id(
-                conn, environment_id=environment_id, reference=request.application
-            )
-            endpoint = await endpoints.get(
-                conn, application_id=application_id, reference=request.endpoint
+            endpoint = await get_endpoint(
+                conn, environment_id, request.application, request.endpoint
             )
             secrets = await shown_secrets(conn, endpoint_id=endpoint.id, now=self._clock())
         return GetEndpointSecretResponse(secrets=secrets)
@@ -219,11 +215,8 @@ class EndpointServicer(EndpointSending):
         replaced_for = overlap
         now = self._clock()
         async with self._database.write() as conn:
-            application_id = await applications.get_id(
-                conn, environment_id=environment_id, reference=request.application
-            )
-            endpoint = await endpoints.get(
-                conn, application_id=application_id, reference=request.endpoint
+            endpoint = await get_endpoint(
+                conn, environment_id, request.application, request.endpoint
             )
             check_secret(checks, request.secret, endpoint.signature_type)
             checks.done()

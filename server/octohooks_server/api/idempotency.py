@@ -11,7 +11,6 @@ from google.protobuf.message import Message
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.api.caller import Caller
-from octohooks_server.errors import FailedPrecondition
 from octohooks_server.store import idempotency
 from octohooks_server.store.idempotency import KeyedRequest
 
@@ -53,13 +52,9 @@ async def once(
     if keyed is None or caller.idempotency_key is None:
         return await make()
     cipher = ChaCha20Poly1305(hashlib.sha256(b"answer:" + caller.idempotency_key.encode()).digest())
-    earlier = (await idempotency.reserve(conn, [keyed], now=now)).get((keyed.scope, keyed.key_hash))
+    earlier = (await idempotency.reserve(conn, [keyed], now=now)).get(keyed.key)
     if earlier is not None:
-        if earlier.request_hash != keyed.request_hash:
-            raise FailedPrecondition(
-                "The idempotency key was used before, with another request.",
-                reason="IDEMPOTENCY_KEY_REUSED",
-            )
+        keyed.require_same(earlier.request_hash)
         nonce, sealed = earlier.answer[:_NONCE_BYTES], earlier.answer[_NONCE_BYTES:]
         return response_type.FromString(cipher.decrypt(nonce, sealed, keyed.request_hash))
     answer = await make()

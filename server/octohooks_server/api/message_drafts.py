@@ -28,17 +28,8 @@ class MessageDrafts:
         self._clock = dependencies.clock
         self._event_type_rules = event_type_rules
 
-    async def draft(
-        self,
-        request: CreateMessageRequest,
-        *,
-        idempotency_key: str | None,
-        addressed_to: str | None = None,
-    ) -> Draft:
-        """The draft of a request, under the key if there is one; an error when it is refused.
-
-        `addressed_to` is the ID of the only endpoint that the message is for.
-        """
+    async def draft(self, request: CreateMessageRequest, *, idempotency_key: str | None) -> Draft:
+        """The draft of a request, under the key if there is one; an error when it is refused."""
         checks = Checks()
         _check(checks, request)
         checks.done()
@@ -61,7 +52,6 @@ class MessageDrafts:
             message=request.message,
             inline_application=inline,
             keyed=keyed,
-            addressed_to=addressed_to,
         )
 
     async def _was_used(self, keyed: KeyedRequest) -> bool:

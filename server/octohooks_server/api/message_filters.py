@@ -1,5 +1,7 @@
 """The filters that lists of messages, deliveries and attempts share."""
 
+from typing import Protocol
+
 from octohooks.v1.attempt_service_pb2 import ListAttemptsRequest, ListDeliveriesRequest
 from octohooks.v1.message_service_pb2 import ListMessagesRequest
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -36,19 +38,21 @@ def message_filter(
     )
 
 
-async def resolve_scope(
-    conn: AsyncConnection,
-    *,
-    environment_id: str,
-    application: str,
-    message: str,
-    endpoint: str,
-) -> Scope:
+class NamesScope(Protocol):
+    """A request that is about an application, a message or an endpoint, each by ID or UID."""
+
+    application: str
+    message: str
+    endpoint: str
+
+
+async def resolve_scope(conn: AsyncConnection, environment_id: str, request: NamesScope) -> Scope:
     """The IDs behind the references of a request, of which any may be empty.
 
     NotFound for what the environment does not have. A UID of a message or endpoint needs its
     application, since it is unique only in there: InvalidArgument without.
     """
+    application, message, endpoint = request.application, request.message, request.endpoint
     for field, reference, prefix in (
         ("message", message, MESSAGE),
         ("endpoint", endpoint, ENDPOINT),

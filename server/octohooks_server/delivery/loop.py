@@ -323,7 +323,7 @@ class DeliveryLoop:
         self._claimed -= 1
         return waiting.delivery
 
-    def _drop_outlived(self, lane: _Lane) -> None:
+    def _return_outlived(self, lane: _Lane) -> None:
         """Gives back what waited so long that its claim could end during an attempt."""
         latest = self._clock() + self._bounds.request_timeout
         while lane.waiting and lane.waiting[0].delivery.lease_ends_at <= latest:
@@ -375,7 +375,7 @@ class DeliveryLoop:
             endpoint_id = self._row.popleft()
             lane = self._lanes[endpoint_id]
             lane.in_row = False
-            self._drop_outlived(lane)
+            self._return_outlived(lane)
             if lane.waiting and not self._has_share_left(endpoint_id, lane):
                 lane.in_row = True
                 self._row.append(endpoint_id)

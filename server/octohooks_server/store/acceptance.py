@@ -19,7 +19,7 @@ from octohooks_server.store.database import insert_unless_taken
 from octohooks_server.store.deliveries import new_row
 from octohooks_server.store.due import Destination, DueDelivery, destinations_of
 from octohooks_server.store.environments import EnvironmentSettings
-from octohooks_server.store.idempotency import Earlier, KeyedRequest
+from octohooks_server.store.idempotency import Earlier, Key, KeyedRequest
 from octohooks_server.store.tables import deliveries, messages
 
 
@@ -72,11 +72,11 @@ async def accept(
     )
     application_ids = await _resolve_applications(conn, list(_first_uses(drafts, earlier)), now=now)
     endpoint_rows = await endpoints.enabled_of(conn, list(set(application_ids.values())))
-    destinations = await destinations_of(
-        conn, [row for rows in endpoint_rows.values() for row in rows], now=now
-    )
     settings = await environments.find_settings(
         conn, list({draft.environment_id for draft in drafts})
+    )
+    destinations = await destinations_of(
+        conn, [row for rows in endpoint_rows.values() for row in rows], settings=settings, now=now
     )
     group = _Group(application_ids, endpoint_rows, destinations, settings, now, lease, may_claim)
     refused = await group.store_messages(conn, drafts, earlier)
@@ -118,7 +118,7 @@ class _Group:
         self,
         conn: AsyncConnection,
         drafts: Sequence[Draft],
-        earlier: Mapping[tuple[str, bytes], Earlier],
+        earlier: Mapping[Key, Earlier],
     ) -> dict[str, OctohooksError]:
         """Inserts the messages; answers, by message ID, why some could not be."""
         refused: dict[str, OctohooksError] = {}
@@ -228,17 +228,14 @@ async def _resolve_applications(
     return found
 
 
-def _first_uses(
-    drafts: Sequence[Draft], earlier: Mapping[tuple[str, bytes], Earlier]
-) -> Iterator[Draft]:
+def _first_uses(drafts: Sequence[Draft], earlier: Mapping[Key, Earlier]) -> Iterator[Draft]:
     """The drafts that are not answered by what their key was used for before, or in this group."""
     seen = set(earlier)
     for draft in drafts:
         if draft.keyed is not None:
-            key = (draft.keyed.scope, draft.keyed.key_hash)
-            if key in seen:
+            if draft.keyed.key in seen:
                 continue
-            seen.add(key)
+            seen.add(draft.keyed.key)
         yield draft
 
 
@@ -247,21 +244,21 @@ async def _finish(
     drafts: Sequence[Draft],
     group: _Group,
     refused: Mapping[str, OctohooksError],
-    earlier: Mapping[tuple[str, bytes], Earlier],
+    earlier: Mapping[Key, Earlier],
 ) -> list[Accepted | OctohooksError | None]:
     """The result of each draft, and the answers kept for those that carried a key.
 
     None for a draft whose key another request had, which failed: it has not been looked at.
     """
     results: list[Accepted | OctohooksError | None] = []
-    kept: dict[tuple[str, bytes], tuple[KeyedRequest, Accepted]] = {}
-    released: dict[tuple[str, bytes], tuple[KeyedRequest, OctohooksError]] = {}
+    kept: dict[Key, tuple[KeyedRequest, Accepted]] = {}
+    released: dict[Key, tuple[KeyedRequest, OctohooksError]] = {}
     for draft in drafts:
         keyed = draft.keyed
         if keyed is None:
             results.append(group.accepted.get(draft.message.id) or refused[draft.message.id])
             continue
-        key = (keyed.scope, keyed.key_hash)
+        key = keyed.key
         if key in earlier:
             results.append(_repeated(keyed, earlier[key].request_hash, earlier[key].answer))
         elif key in kept:
@@ -288,11 +285,10 @@ async def _finish(
 
 
 def _repeated(keyed: KeyedRequest, request_hash: bytes, answer: bytes) -> Accepted | OctohooksError:
-    if keyed.request_hash != request_hash:
-        return FailedPrecondition(
-            "The idempotency key was used before, with another request.",
-            reason="IDEMPOTENCY_KEY_REUSED",
-        )
+    try:
+        keyed.require_same(request_hash)
+    except FailedPrecondition as error:
+        return error
     return Accepted(Message.FromString(answer), is_repetition=True)
 
 

@@ -141,7 +141,12 @@ async def claim_due(
             )
         ).mappings()
     }
-    destinations = await destinations_of(conn, list(endpoint_rows.values()), now=now)
+    settings = await environments.find_settings(
+        conn, list({row["environment_id"] for row in endpoint_rows.values()})
+    )
+    destinations = await destinations_of(
+        conn, list(endpoint_rows.values()), settings=settings, now=now
+    )
     lease_ends_at = now + lease
     claimed: list[DueDelivery] = []
     ended: dict[int, list[RowMapping]] = {}

@@ -7,10 +7,14 @@ from datetime import datetime, timedelta
 from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from octohooks_server.errors import FailedPrecondition
 from octohooks_server.store.database import insert_unless_taken
 from octohooks_server.store.tables import idempotent_answers
 
 KEPT_FOR = timedelta(hours=12)
+
+# A scope and the hash of a key in it.
+Key = tuple[str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,19 @@ class KeyedRequest:
     scope: str
     key_hash: bytes
     request_hash: bytes
+
+    @property
+    def key(self) -> Key:
+        """What it is found by."""
+        return self.scope, self.key_hash
+
+    def require_same(self, earlier_request_hash: bytes) -> None:
+        """FailedPrecondition when the key was used before with another request."""
+        if self.request_hash != earlier_request_hash:
+            raise FailedPrecondition(
+                "The idempotency key was used before, with another request.",
+                reason="IDEMPOTENCY_KEY_REUSED",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +49,7 @@ class Earlier:
 
 async def reserve(
     conn: AsyncConnection, requests: Sequence[KeyedRequest], *, now: datetime
-) -> Mapping[tuple[str, bytes], Earlier]:
+) -> Mapping[Key, Earlier]:
     """Takes the keys for this transaction, and answers those that were used before.
 
     A transaction that has reserved one of the keys is waited for. What is reserved must be given an
@@ -40,7 +57,7 @@ async def reserve(
     """
     if not requests:
         return {}
-    keys = {(request.scope, request.key_hash) for request in requests}
+    keys = {request.key for request in requests}
     hashes = [key_hash for _, key_hash in keys]
     await conn.execute(
         delete(idempotent_answers).where(
