@@ -15,6 +15,7 @@ from octohooks_cli.commands import (
     event_type,
     job,
     listen,
+    maintenance,
     message,
     operational_webhook,
     serve,
@@ -56,6 +57,9 @@ def root(
 
 
 app.command("serve")(serve.serve)
+app.command("migrate")(maintenance.migrate)
+app.command("backup")(maintenance.backup)
+app.command("import")(maintenance.import_)
 app.command("demo")(demo.demo)
 command(app, "watch")(watch.watch)
 command(app, "listen")(listen.listen)

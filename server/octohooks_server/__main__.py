@@ -1,6 +1,7 @@
 """Serves until a signal: `python -m octohooks_server`, or `octohooks serve`."""
 
 import asyncio
+import os
 import signal
 import sys
 
@@ -10,37 +11,49 @@ import uvloop
 from octohooks_server.logs import configure_logs
 from octohooks_server.serve import Running, running
 from octohooks_server.settings import Settings, SettingsError, read_settings
+from octohooks_server.supervisor import WORKER_ARGUMENT, WRONG_SETTINGS, supervise
 
 log = structlog.get_logger()
+
+_STDIN = 0
 
 
 def main() -> None:
     """Reads the settings and serves; exits 0 after a signal and 2 when a setting is wrong."""
+    is_worker = WORKER_ARGUMENT in sys.argv[1:]
     try:
         settings = read_settings()
         configure_logs(as_json=settings.logs_as_json, level=settings.log_level)
-        uvloop.run(_serve(settings))
+        if settings.workers > 1:
+            sys.exit(uvloop.run(supervise(settings)))
+        uvloop.run(_serve(settings, is_worker=is_worker))
     except SettingsError as error:
         print(error, file=sys.stderr)
-        sys.exit(2)
+        sys.exit(WRONG_SETTINGS)
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, *, is_worker: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for one in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(one, stop.set)
+    if is_worker:
+        # It never has anything to read; it ends with the process that watches over this one.
+        loop.add_reader(_STDIN, stop.set)
     async with running(settings) as server:
-        _greet(server, settings)
-        log.info("serving", address=server.address)
+        _greet(server, settings, is_worker=is_worker)
+        log.info("serving", address=server.address, pid=os.getpid())
         await stop.wait()
         log.info("stopping")
+        if is_worker:
+            loop.remove_reader(_STDIN)
     log.info("stopped")
 
 
-def _greet(server: Running, settings: Settings) -> None:
+def _greet(server: Running, settings: Settings, *, is_worker: bool) -> None:
     """Tells a person what they need; on stdout, since logs may go anywhere and hold no secrets."""
-    print(f"Octohooks serves gRPC at {server.address}", flush=True)
+    if not is_worker:
+        print(f"Octohooks serves gRPC at {server.address}", flush=True)
     if server.first_start is not None:
         print(
             f"\nMade the environment {server.first_start.environment.name}"

@@ -20,9 +20,12 @@ _DATABASE_SECONDS = 5.0
 
 
 class Health:
-    """Tells gRPC's health service how the server is, for all services and for each."""
+    """Tells gRPC's health service how the server is, for all services and for each.
 
-    def __init__(self, server: ApiServer, loop: DeliveryLoop, database: Database) -> None:
+    `loop` is None where this server does not deliver.
+    """
+
+    def __init__(self, server: ApiServer, loop: DeliveryLoop | None, database: Database) -> None:
         self._server = server
         self._loop = loop
         self._database = database
@@ -43,7 +46,10 @@ class Health:
         await self._tell(False)
 
     async def _is_well(self) -> bool:
-        if self._loop.seconds_since_progress() > _MOST_SECONDS_WITHOUT_PROGRESS:
+        if (
+            self._loop is not None
+            and self._loop.seconds_since_progress() > _MOST_SECONDS_WITHOUT_PROGRESS
+        ):
             return False
         with suppress(OctohooksError, TimeoutError):
             async with asyncio.timeout(_DATABASE_SECONDS), self._database.read() as conn:

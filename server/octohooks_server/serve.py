@@ -4,9 +4,10 @@ import asyncio
 import fcntl
 import os
 import random
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from octohooks_server.api.dependencies import Dependencies
 from octohooks_server.api.page_tokens import PageTokens
 from octohooks_server.api.seals import Seals
 from octohooks_server.api.server import ApiServer, build_server
+from octohooks_server.background.cleaning import Cleaning
 from octohooks_server.background.steps import Steps
 from octohooks_server.background.upkeep import Upkeep
 from octohooks_server.bootstrap import FirstStart, make_first_environment
@@ -28,20 +30,28 @@ from octohooks_server.clock import Clock, SteadyClock, system_clock
 from octohooks_server.delivery.loop import Bounds, DeliveryLoop
 from octohooks_server.delivery.resolver import SystemResolver
 from octohooks_server.delivery.sender import Sender
-from octohooks_server.errors import OctohooksError
+from octohooks_server.errors import OctohooksError, ResourceExhausted, Unavailable
 from octohooks_server.health import Health
 from octohooks_server.rules.ids import IdFactory
 from octohooks_server.settings import Settings, SettingsError
 from octohooks_server.store import instance
 from octohooks_server.store.acceptance import Accepted, Draft, accept
-from octohooks_server.store.database import Database
+from octohooks_server.store.database import (
+    Database,
+    DatabaseRefuses,
+    PostgresDatabase,
+    open_database,
+)
 from octohooks_server.store.due import Outcome
 from octohooks_server.store.feed import Feed
 from octohooks_server.store.group_commit import GroupCommit
 from octohooks_server.store.migrations import migrate
 from octohooks_server.store.outcomes import Recorded, record_outcomes
+from octohooks_server.store.relay import Hears, Relay
 
 log = structlog.get_logger()
+
+_LEAST_TIME_TO_DRAIN = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +80,10 @@ async def running(
     """
     wall = wall or clock or system_clock
     clock = clock or SteadyClock(wall)
-    try:
-        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingsError(
-            f"OCTOHOOKS_DATA_DIR is {settings.data_dir}, which cannot be made a folder:"
-            f" {error.strerror}."
-        ) from None
-    with _held(settings.data_dir):
-        database = Database(settings.database_url)
+    with nullcontext() if settings.database_url else held(settings.data_dir):
+        database = open_database(settings.database, connections=settings.database_connections)
         try:
-            await _migrated(database, settings.data_dir)
+            await migrated(database, settings)
             server = await _Server.put_together(settings, database, wall, clock)
             address = await server.start(settings.listen)
             try:
@@ -110,7 +113,11 @@ class _Server:
         self._grace = settings.shutdown_grace
         self._stopping = asyncio.Event()
         self._ids = ids = IdFactory(clock, os.urandom)
-        feed = Feed()
+        # Wakes the servers beside this one, where there can be any.
+        self._relay = Relay(database) if isinstance(database, PostgresDatabase) else None
+        self._feed = feed = Feed(self._relay.tell_events if self._relay else None)
+        self._delivers = settings.role != "api"
+        self._takes_calls = settings.role != "delivery"
         seals = Seals(token_key)
 
         async def write_outcomes(
@@ -126,7 +133,7 @@ class _Server:
                 drafts,
                 now=clock(),
                 lease=settings.lease,
-                may_claim=self._loop.claim_budget(),
+                may_claim=self._loop.claim_budget() if self._delivers else lambda _: False,
             )
 
         def hand_over(results: Sequence[Accepted | OctohooksError]) -> None:
@@ -134,13 +141,13 @@ class _Server:
                 if isinstance(result, Accepted) and result.claimed:
                     self._loop.hand_over(result.claimed)
                 if isinstance(result, Accepted) and result.left_due:
-                    self._loop.look()
+                    self._look_for_due()
 
         def announce(results: Sequence[Recorded | OctohooksError]) -> None:
             recorded = [one for one in results if isinstance(one, Recorded) and one.applied]
             feed.announce({one.environment_id for one in recorded})
             if any(one.notified for one in recorded):
-                self._loop.look()
+                self._look_for_due()
 
         self._acceptances: GroupCommit[Draft, Accepted] = GroupCommit(
             database, write_drafts, hand_over
@@ -148,7 +155,7 @@ class _Server:
         self._outcomes: GroupCommit[Outcome, Recorded] = GroupCommit(
             database, write_outcomes, announce
         )
-        self._resolver = SystemResolver()
+        self._resolver = SystemResolver(nameservers=settings.nameservers)
         self._sender = Sender(
             timeout=settings.request_timeout,
             resolver=self._resolver,
@@ -178,9 +185,10 @@ class _Server:
             feed=feed,
             clock=clock,
             take_key_uses=authenticator.take_uses,
-            look_for_due=self._loop.look,
+            look_for_due=self._look_for_due,
         )
-        self._upkeep = Upkeep(self._steps.all())
+        cleaning = Cleaning(database, clock=clock, history_retention=settings.history_retention)
+        self._upkeep = Upkeep([*self._steps.all(), *cleaning.all()])
         self._api: ApiServer = build_server(
             Dependencies(
                 database=database,
@@ -189,9 +197,9 @@ class _Server:
                 clock=clock,
                 random_bytes=os.urandom,
                 feed=feed,
-                wake_background=self._upkeep.wake,
-                recall=self._loop.recall,
-                look_for_due=self._loop.look,
+                wake_background=self._wake_background,
+                recall=self._recall,
+                look_for_due=self._look_for_due,
                 stopping=self._stopping,
             ),
             authenticator=authenticator,
@@ -201,9 +209,13 @@ class _Server:
             seals=seals,
             max_watches_per_environment=settings.max_watches_per_environment,
             with_reflection=settings.reflection,
+            takes_calls=self._takes_calls,
+            share_port=settings.share_port,
         )
-        self._health = Health(self._api, self._loop, database)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._health = Health(self._api, self._loop if self._delivers else None, database)
+        # What ends when it has finished, and what is cut off.
+        self._working: list[asyncio.Task[None]] = []
+        self._looking_on: list[asyncio.Task[None]] = []
 
     @classmethod
     async def put_together(
@@ -235,50 +247,108 @@ class _Server:
         self.first_start = await make_first_environment(
             self._database, ids=self._ids, clock=self._clock
         )
-        self._tasks = [
-            asyncio.create_task(self._loop.run()),
-            asyncio.create_task(self._upkeep.run()),
-            asyncio.create_task(self._health.run()),
-        ]
+        if self._delivers:
+            self._working = [
+                asyncio.create_task(self._loop.run()),
+                asyncio.create_task(self._upkeep.run()),
+            ]
+        self._looking_on = [asyncio.create_task(self._health.run())]
+        if self._relay is not None:
+            self._looking_on.append(asyncio.create_task(self._relay.run(self._hears())))
         # Before anybody can ask, since gRPC's health service begins with SERVING.
         await self._health.check()
         await self._api.grpc_server.start()
         return f"{host}:{port}"
 
     async def stop(self) -> None:
-        """Takes on nothing new, finishes what is under way within the grace time, and closes."""
-        loop_task, upkeep_task, health_task = self._tasks
-        health_task.cancel()
+        """Takes on nothing new, finishes what is under way within the grace time, and closes.
+
+        Calls and attempts share the grace time; where calls have used it up, attempts that are
+        ending have a second more to be recorded.
+        """
+        ends_at = asyncio.get_running_loop().time() + self._grace.total_seconds()
+        for task in self._looking_on:
+            task.cancel()
         await self._health.stop_serving()
         self._loop.stop_claiming()
         self._upkeep.stop()
         self._stopping.set()
         await self._api.grpc_server.stop(self._grace.total_seconds())
         await self._acceptances.settle()
-        await loop_task
-        await self._loop.drain(self._grace)
+        await asyncio.gather(*self._working)
+        left = timedelta(seconds=ends_at - asyncio.get_running_loop().time())
+        await self._loop.drain(max(left, min(_LEAST_TIME_TO_DRAIN, self._grace)))
         await self._outcomes.settle()
-        await upkeep_task
         with suppress(OctohooksError):
             await self._steps.note_key_uses()
         await self._sender.close()
         await self._resolver.close()
 
+    def _look_for_due(self) -> None:
+        """Lets whoever delivers look for what was made due: this server or, by role, others."""
+        if self._delivers:
+            self._loop.look()
+        elif self._relay is not None:
+            self._relay.tell_due()
 
-async def _migrated(database: Database, data_dir: Path) -> None:
+    def _recall(self, endpoint_ids: Collection[str]) -> None:
+        self._loop.recall(endpoint_ids)
+        if self._relay is not None:
+            self._relay.tell_recall(endpoint_ids)
+
+    def _wake_background(self) -> None:
+        if self._delivers:
+            self._upkeep.wake()
+        elif self._relay is not None:
+            self._relay.tell_work()
+
+    def _hears(self) -> Hears:
+        """What this server does when another one tells it something."""
+
+        def catch_up() -> None:
+            self._feed.wake_all()
+            self._loop.recall_all()
+            self._loop.look()
+            self._upkeep.wake()
+
+        return Hears(
+            events=self._feed.wake,
+            recall=self._loop.recall,
+            due=self._loop.look,
+            work=self._upkeep.wake,
+            anything=catch_up,
+        )
+
+
+async def migrated(database: Database, settings: Settings) -> None:
     """Brings the database to this release's schema."""
+    place = f"OCTOHOOKS_DATA_DIR is {settings.data_dir}, whose octohooks.db"
+    if settings.database_url is not None:
+        # Its text may hold a password.
+        place = "OCTOHOOKS_DATABASE_URL names a database that"
     try:
         await database.run_migration(migrate)
-    except (DatabaseError, CommandError):
+    except Unavailable:
         raise SettingsError(
-            f"OCTOHOOKS_DATA_DIR is {data_dir}, whose octohooks.db is no database of this or an"
-            " earlier release."
+            f"{place} cannot be written to; it may be away, or another program may hold its lock."
         ) from None
+    except DatabaseRefuses as error:
+        raise SettingsError(f"{place} refuses this server: {error}.") from None
+    except ResourceExhausted as error:
+        raise SettingsError(f"{place} cannot be written to: {error.message}.") from None
+    except (DatabaseError, CommandError):
+        raise SettingsError(f"{place} is no database of this or an earlier release.") from None
 
 
 @contextmanager
-def _held(data_dir: Path) -> Iterator[None]:
+def held(data_dir: Path) -> Iterator[None]:
     """Keeps a second server away from the embedded database, which serves one."""
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"OCTOHOOKS_DATA_DIR is {data_dir}, which cannot be made a folder: {error.strerror}."
+        ) from None
     with (data_dir / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -14,7 +14,7 @@ from octohooks.v1.attempt_pb2 import ATTEMPT_OUTCOME_SUCCEEDED
 from octohooks.v1.delivery_pb2 import DELIVERY_STATUS_SUCCEEDED
 from octohooks_server.rules.ids import IdFactory
 from octohooks_server.store import deliveries
-from octohooks_server.store.database import Database
+from octohooks_server.store.database import Database, open_database
 from octohooks_server.store.due import DueDelivery, Outcome
 from octohooks_server.store.outcomes import record_outcomes
 
@@ -204,7 +204,7 @@ class _AnotherServer:
 
 @contextlib.asynccontextmanager
 async def _another_server(server: ServerProcess) -> AsyncIterator[_AnotherServer]:
-    database = Database(f"sqlite:///{_file(server)}")
+    database = open_database(f"sqlite:///{_file(server)}")
     try:
         yield _AnotherServer(database)
     finally:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import aiosqlite
-from octohooks_server.store.database import Database
+from octohooks_server.store.database import SqliteDatabase
 from sqlalchemy import event
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -63,7 +63,7 @@ class Faults:
         self.away_until = 0.0
 
 
-class SimulatedDatabase(Database):
+class SimulatedDatabase(SqliteDatabase):
     """The server's database as one process has it open, with virtual time for what a call takes."""
 
     def __init__(self, file: Path, faults: Faults) -> None:

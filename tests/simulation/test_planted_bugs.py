@@ -138,12 +138,15 @@ def test_an_attempt_after_the_end_is_found(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_events_numbered_with_a_hole_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each group of outcomes leaves out the number that would have been its first."""
-    sequences = outcomes._sequences
+    take_numbers = outcomes._take_numbers
 
-    async def wasteful(conn: AsyncConnection, given: Sequence[Outcome]) -> dict[str, int]:
-        return {id: first + 1 for id, first in (await sequences(conn, given)).items()}
+    async def wasteful(conn: AsyncConnection, given: Sequence[Outcome], now: datetime) -> Any:
+        taken = await take_numbers(conn, given, now)
+        for numbers in taken.values():
+            numbers.next += 1
+        return taken
 
-    monkeypatch.setattr(outcomes, "_sequences", wasteful)
+    monkeypatch.setattr(outcomes, "_take_numbers", wasteful)
     assert "are numbered" in first_violation(monkeypatch)
 
 

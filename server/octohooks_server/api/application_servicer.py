@@ -1,5 +1,7 @@
 """ApplicationService."""
 
+from contextlib import suppress
+
 from octohooks.v1.application_pb2 import Application
 from octohooks.v1.application_service_pb2 import (
     CreateApplicationRequest,
@@ -23,6 +25,7 @@ from octohooks_server.api.dependencies import Dependencies
 from octohooks_server.api.field_masks import updated
 from octohooks_server.api.gate import Context
 from octohooks_server.api.idempotency import once
+from octohooks_server.errors import AlreadyExists
 from octohooks_server.rules.ids import APPLICATION
 from octohooks_server.store import applications, endpoints, retirement
 from octohooks_server.store.operational import ENDPOINT_DELETED, Notice, notify
@@ -115,23 +118,32 @@ class ApplicationServicer(ApplicationServiceServicer):
         checks.done()
         async with self._database.write() as conn:
             find = applications.find if request.allow_missing else applications.get
-            current = await find(conn, environment_id=environment_id, reference=request.application)
-            if current is None:
-                checks.made_by_uid("application", request.application)
-                current = Application(uid=request.application)
-            new = updated(current, request.values, request.update_mask, changeable=_CHANGEABLE)
-            check_application(checks, "values", new)
-            if not new.id and new.uid != request.application:
-                checks.problem(
-                    "values.uid", "A missing application is made with the UID asked for."
+            while True:
+                current = await find(
+                    conn,
+                    environment_id=environment_id,
+                    reference=request.application,
+                    for_update=True,
                 )
-            checks.done()
-            if new.id:
-                stored = await applications.store_update(
-                    conn, environment_id=environment_id, application=new, now=self._clock()
-                )
-            else:
-                stored = await self._create(conn, environment_id, new)
+                if current is None:
+                    checks.made_by_uid("application", request.application)
+                    current = Application(uid=request.application)
+                new = updated(current, request.values, request.update_mask, changeable=_CHANGEABLE)
+                check_application(checks, "values", new)
+                if not new.id and new.uid != request.application:
+                    checks.problem(
+                        "values.uid", "A missing application is made with the UID asked for."
+                    )
+                checks.done()
+                if new.id:
+                    stored = await applications.store_update(
+                        conn, environment_id=environment_id, application=new, now=self._clock()
+                    )
+                    break
+                # Where somebody else makes it meanwhile, what they made is updated.
+                with suppress(AlreadyExists):
+                    stored = await self._create(conn, environment_id, new)
+                    break
         return UpdateApplicationResponse(application=stored)
 
     async def DeleteApplication(

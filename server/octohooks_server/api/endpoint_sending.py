@@ -183,10 +183,17 @@ class EndpointSending(EndpointServiceServicer):
 
 
 async def get_endpoint(
-    conn: AsyncConnection, environment_id: str, application: str, endpoint: str
+    conn: AsyncConnection,
+    environment_id: str,
+    application: str,
+    endpoint: str,
+    *,
+    for_update: bool = False,
 ) -> Endpoint:
     """The endpoint behind the references of a request, or NotFound for either of them."""
     application_id = await applications.get_id(
         conn, environment_id=environment_id, reference=application
     )
-    return await endpoints.get(conn, application_id=application_id, reference=endpoint)
+    return await endpoints.get(
+        conn, application_id=application_id, reference=endpoint, for_update=for_update
+    )

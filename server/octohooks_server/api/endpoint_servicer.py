@@ -1,5 +1,6 @@
 """EndpointService."""
 
+from contextlib import suppress
 from datetime import timedelta
 
 from octohooks.v1.endpoint_pb2 import Endpoint
@@ -36,6 +37,7 @@ from octohooks_server.api.gate import Context
 from octohooks_server.api.idempotency import once
 from octohooks_server.api.pages import cut_to_size
 from octohooks_server.api.secrets import check_secret, shown_secrets
+from octohooks_server.errors import AlreadyExists
 from octohooks_server.store import applications, endpoints
 
 _CHANGEABLE = (
@@ -144,28 +146,36 @@ class EndpointServicer(EndpointSending):
                 conn, environment_id=environment_id, reference=request.application
             )
             find = endpoints.find if request.allow_missing else endpoints.get
-            current = await find(conn, application_id=application_id, reference=request.endpoint)
-            if current is None:
-                checks.made_by_uid("endpoint", request.endpoint)
-                current = Endpoint(uid=request.endpoint)
-            new = updated(current, request.values, request.update_mask, changeable=_CHANGEABLE)
-            self._changes.check(checks, "values", new)
-            if not new.id and new.uid != request.endpoint:
-                checks.problem("values.uid", "A missing endpoint is made with the UID asked for.")
-            checks.done()
-            if new.id:
-                stored = await self._changes.update(
-                    conn, environment_id=environment_id, current=current, new=new, now=now
+            while True:
+                current = await find(
+                    conn, application_id=application_id, reference=request.endpoint, for_update=True
                 )
-            else:
-                stored = await self._changes.create(
-                    conn,
-                    environment_id=environment_id,
-                    application_id=application_id,
-                    endpoint=new,
-                    secret="",
-                    now=now,
-                )
+                if current is None:
+                    checks.made_by_uid("endpoint", request.endpoint)
+                    current = Endpoint(uid=request.endpoint)
+                new = updated(current, request.values, request.update_mask, changeable=_CHANGEABLE)
+                self._changes.check(checks, "values", new)
+                if not new.id and new.uid != request.endpoint:
+                    checks.problem(
+                        "values.uid", "A missing endpoint is made with the UID asked for."
+                    )
+                checks.done()
+                if new.id:
+                    stored = await self._changes.update(
+                        conn, environment_id=environment_id, current=current, new=new, now=now
+                    )
+                    break
+                # Where somebody else makes it meanwhile, what they made is updated.
+                with suppress(AlreadyExists):
+                    stored = await self._changes.create(
+                        conn,
+                        environment_id=environment_id,
+                        application_id=application_id,
+                        endpoint=new,
+                        secret="",
+                        now=now,
+                    )
+                    break
         self._changed(environment_id, stored.id)
         return UpdateEndpointResponse(endpoint=stored)
 
@@ -176,7 +186,7 @@ class EndpointServicer(EndpointSending):
         check_references(request.application, request.endpoint)
         async with self._database.write() as conn:
             endpoint = await get_endpoint(
-                conn, environment_id, request.application, request.endpoint
+                conn, environment_id, request.application, request.endpoint, for_update=True
             )
             await self._changes.delete(
                 conn, environment_id=environment_id, endpoint=endpoint, now=self._clock()
@@ -215,13 +225,16 @@ class EndpointServicer(EndpointSending):
         replaced_for = overlap
         now = self._clock()
         async with self._database.write() as conn:
-            endpoint = await get_endpoint(
-                conn, environment_id, request.application, request.endpoint
-            )
-            check_secret(checks, request.secret, endpoint.signature_type)
-            checks.done()
+            endpoint_id = ""
 
             async def make() -> RotateEndpointSecretResponse:
+                nonlocal endpoint_id
+                endpoint = await get_endpoint(
+                    conn, environment_id, request.application, request.endpoint, for_update=True
+                )
+                endpoint_id = endpoint.id
+                check_secret(checks, request.secret, endpoint.signature_type)
+                checks.done()
                 await self._changes.replace_secret(
                     conn, endpoint=endpoint, secret=request.secret, overlap=replaced_for, now=now
                 )
@@ -231,7 +244,8 @@ class EndpointServicer(EndpointSending):
             response = await once(
                 conn, current_caller(), request, make, RotateEndpointSecretResponse, now=now
             )
-        self._changed(environment_id, endpoint.id)
+        if endpoint_id:
+            self._changed(environment_id, endpoint_id)
         return response
 
     def _changed(self, environment_id: str, endpoint_id: str) -> None:

@@ -116,7 +116,7 @@ class EnvironmentServicer(EnvironmentServiceServicer):
         checks.reference("environment", request.environment)
         checks.done()
         async with self._database.write() as conn:
-            current = await environments.get(conn, request.environment)
+            current = await environments.get(conn, request.environment, for_update=True)
             new = updated(current, request.values, request.update_mask, changeable=_CHANGEABLE)
             _check_environment(checks, "values", new)
             checks.done()

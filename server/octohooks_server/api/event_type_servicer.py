@@ -33,6 +33,7 @@ from octohooks_server.api.field_masks import updated
 from octohooks_server.api.gate import Context
 from octohooks_server.api.idempotency import once
 from octohooks_server.api.schema_threads import in_schema_thread
+from octohooks_server.errors import AlreadyExists
 from octohooks_server.store import event_types
 
 _CHANGEABLE = ("description", "schema", "examples", "archived", "metadata")
@@ -131,12 +132,18 @@ class EventTypeServicer(EventTypeServiceServicer):
             checks.done()
             async with self._database.write() as conn:
                 # The check takes long and is not made in here, where all others would wait for it.
-                if await find(conn, environment_id=environment_id, name=name) != current:
+                if current != await event_types.find(
+                    conn, environment_id=environment_id, name=name, for_update=True
+                ):
                     continue
                 store = event_types.create if current is None else event_types.store_update
-                stored = await store(
-                    conn, environment_id=environment_id, event_type=new, now=self._clock()
-                )
+                try:
+                    stored = await store(
+                        conn, environment_id=environment_id, event_type=new, now=self._clock()
+                    )
+                except AlreadyExists:
+                    # Somebody described it meanwhile.
+                    continue
             break
         self._rules.forget(environment_id)
         return UpdateEventTypeResponse(event_type=stored)
@@ -179,7 +186,12 @@ class EventTypeServicer(EventTypeServiceServicer):
         async with begin() as conn:
             for event_type in described:
                 name = event_type.name
-                existing = await event_types.find(conn, environment_id=environment_id, name=name)
+                existing = await event_types.find(
+                    conn,
+                    environment_id=environment_id,
+                    name=name,
+                    for_update=not request.dry_run,
+                )
                 if existing is not None and describes_the_same(existing, event_type):
                     response.unchanged.append(name)
                     continue

@@ -132,7 +132,7 @@ class OperationalWebhookServicer(OperationalWebhookServiceServicer):
         _check_reference(request.operational_webhook)
         async with self._database.write() as conn:
             now = self._clock()
-            current = await _get(conn, environment_id, request.operational_webhook)
+            current = await _get(conn, environment_id, request.operational_webhook, for_update=True)
             new = updated(
                 _webhook(current), request.values, request.update_mask, changeable=_CHANGEABLE
             )
@@ -156,7 +156,9 @@ class OperationalWebhookServicer(OperationalWebhookServiceServicer):
         environment_id = environment_of_caller()
         _check_reference(request.operational_webhook)
         async with self._database.write() as conn:
-            endpoint = await _get(conn, environment_id, request.operational_webhook)
+            endpoint = await _get(
+                conn, environment_id, request.operational_webhook, for_update=True
+            )
             await self._changes.delete(
                 conn, environment_id=environment_id, endpoint=endpoint, now=self._clock()
             )
@@ -187,10 +189,12 @@ class OperationalWebhookServicer(OperationalWebhookServiceServicer):
         self._feed.announce([environment_id])
 
 
-async def _get(conn: AsyncConnection, environment_id: str, reference: str) -> Endpoint:
+async def _get(
+    conn: AsyncConnection, environment_id: str, reference: str, *, for_update: bool = False
+) -> Endpoint:
     application_id = await applications.find_operational(conn, environment_id=environment_id)
     endpoint = application_id and await endpoints.find(
-        conn, application_id=application_id, reference=reference
+        conn, application_id=application_id, reference=reference, for_update=for_update
     )
     if not endpoint:
         raise NotFound(_KIND, reference)

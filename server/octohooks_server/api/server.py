@@ -73,26 +73,54 @@ def build_server(
     seals: Seals,
     max_watches_per_environment: int,
     with_reflection: bool,
+    takes_calls: bool = True,
+    share_port: bool = False,
 ) -> ApiServer:
-    """The server with every service added. `wall` decides whether a key has expired."""
+    """The server with every service added, or with health alone unless it `takes_calls`.
+
+    `wall` decides whether a key has expired. With `share_port`, other servers may listen at the
+    same port, and each gets some of the connections; else a second one is refused.
+    """
     server = grpc.aio.server(
         interceptors=[Gate(authenticator)],
         options=[
             ("grpc.max_receive_message_length", _MAX_REQUEST_BYTES),
-            # Two servers on one port would each get some of the calls; the second is refused.
-            ("grpc.so_reuseport", 0),
+            ("grpc.so_reuseport", int(share_port)),
             # Clients may ask every 10 s whether the connection still stands, as the SDK does
             # every 30 s; gRPC's own limit of 5 minutes would cut them off.
             ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ],
     )
-    watches = Watches(
-        dependencies,
-        authenticator,
-        WatchTokens(seals),
-        max_per_environment=max_watches_per_environment,
-    )
-    changes = EndpointChanges(dependencies, allowed_subnets)
+    service_names: Sequence[str] = ()
+    if takes_calls:
+        watches = Watches(
+            dependencies,
+            authenticator,
+            WatchTokens(seals),
+            max_per_environment=max_watches_per_environment,
+        )
+        changes = EndpointChanges(dependencies, allowed_subnets)
+        service_names = _add_services(
+            server, dependencies, authenticator, wall, acceptance, changes, watches
+        )
+    health = HealthServicer(dependencies.stopping)
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    if with_reflection:
+        health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+        add_reflection(server, [*service_names, health_name])
+    return ApiServer(server, health, service_names)
+
+
+def _add_services(
+    server: grpc.aio.Server,
+    dependencies: Dependencies,
+    authenticator: Authenticator,
+    wall: Callable[[], datetime],
+    acceptance: Acceptance,
+    changes: EndpointChanges,
+    watches: Watches,
+) -> Sequence[str]:
+    """Adds every service of the product; answers their full names."""
     event_type_rules = EventTypeRules(dependencies)
     environment_service_pb2_grpc.add_EnvironmentServiceServicer_to_server(
         EnvironmentServicer(dependencies, authenticator, event_type_rules.forget), server
@@ -119,7 +147,7 @@ def build_server(
         OperationalWebhookServicer(dependencies, changes), server
     )
     job_service_pb2_grpc.add_JobServiceServicer_to_server(JobServicer(dependencies), server)
-    service_names = [
+    return [
         module.DESCRIPTOR.services_by_name[name].full_name
         for module, name in (
             (environment_service_pb2, "EnvironmentService"),
@@ -133,9 +161,3 @@ def build_server(
             (job_service_pb2, "JobService"),
         )
     ]
-    health = HealthServicer(dependencies.stopping)
-    health_pb2_grpc.add_HealthServicer_to_server(health, server)
-    if with_reflection:
-        health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-        add_reflection(server, [*service_names, health_name])
-    return ApiServer(server, health, service_names)

@@ -138,6 +138,8 @@ class _Group:
             await conn.execute(insert(messages), plain)
         stored = {row["id"] for row in plain}
         if with_uid:
+            # In one order, so that two transactions never wait for each other.
+            with_uid.sort(key=lambda row: (row["application_id"], row["uid"]))
             made = await conn.execute(
                 insert_unless_taken(conn, messages).returning(messages.c.id), with_uid
             )
@@ -214,17 +216,16 @@ async def _resolve_applications(
     for environment_id, wanted in references.items():
         ids = await applications.find_ids(conn, environment_id=environment_id, references=wanted)
         found.update({(environment_id, reference): id for reference, id in ids.items()})
-    for draft in drafts:
+    # In one order, so that two transactions never wait for each other.
+    for draft in sorted(drafts, key=lambda draft: (draft.environment_id, draft.application)):
         key = (draft.environment_id, draft.application)
         if draft.inline_application is not None and key not in found:
-            made = await applications.create(
+            found[key] = await applications.ensure(
                 conn,
                 environment_id=draft.environment_id,
-                id=draft.inline_application.id,
                 application=draft.inline_application,
                 now=now,
             )
-            found[key] = made.id
     return found
 
 

@@ -5,15 +5,16 @@ from datetime import datetime
 from typing import Any
 
 from octohooks.v1.application_pb2 import Application
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
 from sqlalchemy.engine import RowMapping
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import ColumnElement
 
 from octohooks_server.errors import AlreadyExists, NotFound
 from octohooks_server.rules.ids import APPLICATION
 from octohooks_server.store import proto_values as values
-from octohooks_server.store.database import insert_unless_taken
+from octohooks_server.store.database import among, insert_unless_taken
 from octohooks_server.store.paging import Page, page_of
 from octohooks_server.store.tables import applications
 
@@ -24,35 +25,44 @@ async def create(
     """Makes an application and answers it as it was stored; AlreadyExists when its UID is taken."""
     made = await conn.execute(
         insert_unless_taken(conn, applications).returning(applications.c.id),
-        {
-            "id": id,
-            "environment_id": environment_id,
-            **_columns(application),
-            "is_operational": False,
-            "created_at": now,
-            "updated_at": now,
-        },
+        _new_row(environment_id, id, application, now),
     )
     if made.first() is None:
         raise AlreadyExists("application", application.uid)
     return await get(conn, environment_id=environment_id, reference=id)
 
 
-async def get(conn: AsyncConnection, *, environment_id: str, reference: str) -> Application:
+async def ensure(
+    conn: AsyncConnection, *, environment_id: str, application: Application, now: datetime
+) -> str:
+    """The ID of the application with this UID, made with all that is given when there is none."""
+    await conn.execute(
+        insert_unless_taken(conn, applications),
+        _new_row(environment_id, application.id, application, now),
+    )
+    return await get_id(conn, environment_id=environment_id, reference=application.uid)
+
+
+async def get(
+    conn: AsyncConnection, *, environment_id: str, reference: str, for_update: bool = False
+) -> Application:
     """The application with this ID or UID, or NotFound."""
-    application = await find(conn, environment_id=environment_id, reference=reference)
+    application = await find(
+        conn, environment_id=environment_id, reference=reference, for_update=for_update
+    )
     if application is None:
         raise NotFound("application", reference)
     return application
 
 
-async def find(conn: AsyncConnection, *, environment_id: str, reference: str) -> Application | None:
+async def find(
+    conn: AsyncConnection, *, environment_id: str, reference: str, for_update: bool = False
+) -> Application | None:
     """The application with this ID or UID, or None."""
-    row = (
-        await conn.execute(
-            select(applications).where(*_visible(environment_id), _matches(reference))
-        )
-    ).first()
+    query = select(applications).where(*_visible(environment_id), _matches(reference))
+    if for_update:
+        query = query.with_for_update()
+    row = (await conn.execute(query)).first()
     return None if row is None else _application(row._mapping)
 
 
@@ -76,7 +86,7 @@ async def find_ids(
         if wanted:
             rows = await conn.execute(
                 select(column.label("reference"), applications.c.id).where(
-                    *_visible(environment_id), column.in_(wanted)
+                    *_visible(environment_id), among(column, wanted)
                 )
             )
             found.update({row.reference: row.id for row in rows})
@@ -87,7 +97,7 @@ async def rate_limits_of(conn: AsyncConnection, ids: Collection[str]) -> Mapping
     """The rate limits of those applications that have one, by ID."""
     rows = await conn.execute(
         select(applications.c.id, applications.c.rate_limit).where(
-            applications.c.id.in_(ids), applications.c.rate_limit > 0
+            among(applications.c.id, ids), applications.c.rate_limit > 0
         )
     )
     return {row.id: row.rate_limit for row in rows}
@@ -108,15 +118,14 @@ async def store_update(
     conn: AsyncConnection, *, environment_id: str, application: Application, now: datetime
 ) -> Application:
     """Stores every changeable field of an application that exists; AlreadyExists as in `create`."""
-    if application.uid:
-        holder = await find(conn, environment_id=environment_id, reference=application.uid)
-        if holder is not None and holder.id != application.id:
-            raise AlreadyExists("application", application.uid)
-    await conn.execute(
-        update(applications)
-        .where(applications.c.id == application.id)
-        .values(**_columns(application), updated_at=now)
-    )
+    try:
+        await conn.execute(
+            update(applications)
+            .where(applications.c.id == application.id)
+            .values(**_columns(application), updated_at=now)
+        )
+    except IntegrityError:
+        raise AlreadyExists("application", application.uid) from None
     return await get(conn, environment_id=environment_id, reference=application.id)
 
 
@@ -133,17 +142,12 @@ async def ensure_operational(
     if id is not None:
         return id
     await conn.execute(
-        insert(applications),
-        {
-            "id": new_id,
-            "environment_id": environment_id,
-            **_columns(Application()),
-            "is_operational": True,
-            "created_at": now,
-            "updated_at": now,
-        },
+        insert_unless_taken(conn, applications),
+        _new_row(environment_id, new_id, Application(), now) | {"is_operational": True},
     )
-    return new_id
+    made = await find_operational(conn, environment_id=environment_id)
+    assert made is not None
+    return made
 
 
 async def find_operational(conn: AsyncConnection, *, environment_id: str) -> str | None:
@@ -167,6 +171,19 @@ def _matches(reference: str) -> ColumnElement[bool]:
     if reference.startswith(APPLICATION):
         return applications.c.id == reference
     return applications.c.uid == reference
+
+
+def _new_row(
+    environment_id: str, id: str, application: Application, now: datetime
+) -> dict[str, Any]:
+    return {
+        "id": id,
+        "environment_id": environment_id,
+        **_columns(application),
+        "is_operational": False,
+        "created_at": now,
+        "updated_at": now,
+    }
 
 
 def _columns(application: Application) -> dict[str, Any]:

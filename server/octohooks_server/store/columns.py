@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, LargeBinary
+from sqlalchemy import BigInteger, LargeBinary, String
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, Unicode
 
@@ -25,6 +25,10 @@ def to_microseconds(time: datetime) -> int:
 def from_microseconds(microseconds: int) -> datetime:
     """The time that `to_microseconds` came from."""
     return _EPOCH + timedelta(microseconds=microseconds)
+
+
+# An ASCII text, compared and sorted by its bytes on every database and whatever its collation is.
+Ascii = String().with_variant(String(collation="C"), "postgresql")
 
 
 class Time(TypeDecorator[datetime]):

@@ -15,11 +15,9 @@ from octohooks.v1.delivery_pb2 import (
     Delivery,
 )
 from sqlalchemy import (
-    String,
     and_,
     bindparam,
     case,
-    column,
     func,
     insert,
     literal,
@@ -27,7 +25,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy import values as sql_values
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import ColumnElement, Select
@@ -35,6 +32,7 @@ from sqlalchemy.sql import ColumnElement, Select
 from octohooks_server.errors import NotFound
 from octohooks_server.store import environments
 from octohooks_server.store import proto_values as values
+from octohooks_server.store.database import among, key_pairs
 from octohooks_server.store.due import DueDelivery, destinations_of
 from octohooks_server.store.messages import MessageFilter
 from octohooks_server.store.paging import Page
@@ -73,16 +71,14 @@ class Claimed:
     changed_environments: Collection[str]
 
 
-def select_by_keys(keys: Collection[tuple[str, str]], *columns: ColumnElement[Any]) -> Select[Any]:
+def select_by_keys(
+    conn: AsyncConnection, keys: Collection[tuple[str, str]], *columns: ColumnElement[Any]
+) -> Select[Any]:
     """Columns of the deliveries with these message and endpoint IDs, each found by primary key.
 
     A join, since SQLite looks through the whole table for a row in a list of rows.
     """
-    wanted = (
-        sql_values(column("message_id", String), column("endpoint_id", String), name="wanted")
-        .data(list(keys))
-        .cte("wanted")
-    )
+    wanted = key_pairs(conn, "message_id", "endpoint_id", keys)
     return select(*columns).select_from(
         wanted.join(
             deliveries,
@@ -114,7 +110,7 @@ async def claim_due(
     due = (
         (
             await conn.execute(
-                select_by_keys(chosen, *deliveries.c).with_for_update(
+                select_by_keys(conn, chosen, *deliveries.c).with_for_update(
                     of=deliveries, skip_locked=True
                 )
             )
@@ -127,7 +123,7 @@ async def claim_due(
         row.id: row
         for row in await conn.execute(
             select(messages.c.id, messages.c.event_type, messages.c.payload).where(
-                messages.c.id.in_({row["message_id"] for row in due})
+                among(messages.c.id, {row["message_id"] for row in due})
             )
         )
     }
@@ -137,7 +133,7 @@ async def claim_due(
             await conn.execute(
                 select(endpoints, applications.c.deleted_at.label("application_deleted_at"))
                 .join(applications, applications.c.id == endpoints.c.application_id)
-                .where(endpoints.c.id.in_({row["endpoint_id"] for row in due}))
+                .where(among(endpoints.c.id, {row["endpoint_id"] for row in due}))
             )
         ).mappings()
     }
@@ -281,7 +277,7 @@ async def give_back(
                     "of_endpoint": one.destination.endpoint_id,
                     "of_claim": one.claim,
                 }
-                for one in claimed
+                for one in sorted(claimed, key=_place)
             ],
         )
 
@@ -531,7 +527,7 @@ async def _cancel_rows(
         row.id: row.event_type
         for row in await conn.execute(
             select(messages.c.id, messages.c.event_type).where(
-                messages.c.id.in_({row["message_id"] for row in pending})
+                among(messages.c.id, {row["message_id"] for row in pending})
             )
         )
     }
@@ -540,8 +536,8 @@ async def _cancel_rows(
         by_environment.setdefault(row["environment_id"], []).append(row)
     for environment_id in sorted(by_environment):
         of_environment = by_environment[environment_id]
-        first = await environments.take_sequences(
-            conn, environment_id=environment_id, count=len(of_environment)
+        first, recorded_at = await environments.take_sequences(
+            conn, environment_id=environment_id, count=len(of_environment), now=now
         )
         await conn.execute(
             insert(cancellations),
@@ -557,12 +553,17 @@ async def _cancel_rows(
                     "attempt_count": row["attempt_count"],
                     "last_attempt_at": row["last_attempt_at"],
                     "created_at": row["created_at"],
-                    "recorded_at": now,
+                    "recorded_at": recorded_at,
                 }
                 for index, row in enumerate(of_environment)
             ],
         )
     return set(by_environment)
+
+
+def _place(delivery: DueDelivery) -> tuple[str, str]:
+    """Where it stands in the order in which transactions take deliveries, lest they deadlock."""
+    return delivery.message_id, delivery.destination.endpoint_id
 
 
 def _key(row: RowMapping) -> dict[str, str]:

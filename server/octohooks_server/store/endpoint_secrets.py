@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from octohooks_server.store.database import among
 from octohooks_server.store.tables import endpoint_secrets
 
 
@@ -76,7 +77,7 @@ async def live_of(
     rows = await conn.execute(
         select(endpoint_secrets)
         .where(
-            endpoint_secrets.c.endpoint_id.in_(endpoint_ids),
+            among(endpoint_secrets.c.endpoint_id, endpoint_ids),
             or_(endpoint_secrets.c.expires_at.is_(None), endpoint_secrets.c.expires_at > now),
         )
         .order_by(endpoint_secrets.c.endpoint_id, endpoint_secrets.c.number.desc())

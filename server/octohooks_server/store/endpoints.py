@@ -7,6 +7,7 @@ from typing import Any
 from octohooks.v1.endpoint_pb2 import DISABLE_REASON_REQUESTED, Endpoint
 from sqlalchemy import select, update
 from sqlalchemy.engine import RowMapping
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import ColumnElement
 
@@ -14,7 +15,7 @@ from octohooks_server.errors import AlreadyExists, NotFound
 from octohooks_server.rules.ids import ENDPOINT
 from octohooks_server.store import endpoint_versions
 from octohooks_server.store import proto_values as values
-from octohooks_server.store.database import insert_unless_taken
+from octohooks_server.store.database import among, insert_unless_taken
 from octohooks_server.store.paging import Page, page_of
 from octohooks_server.store.tables import applications, endpoints
 
@@ -47,20 +48,27 @@ async def create(
     return await get(conn, application_id=application_id, reference=id)
 
 
-async def get(conn: AsyncConnection, *, application_id: str, reference: str) -> Endpoint:
+async def get(
+    conn: AsyncConnection, *, application_id: str, reference: str, for_update: bool = False
+) -> Endpoint:
     """The application's endpoint with this ID or UID, or NotFound."""
-    endpoint = await find(conn, application_id=application_id, reference=reference)
+    endpoint = await find(
+        conn, application_id=application_id, reference=reference, for_update=for_update
+    )
     if endpoint is None:
         raise NotFound("endpoint", reference)
     return endpoint
 
 
-async def find(conn: AsyncConnection, *, application_id: str, reference: str) -> Endpoint | None:
+async def find(
+    conn: AsyncConnection, *, application_id: str, reference: str, for_update: bool = False
+) -> Endpoint | None:
     """The application's endpoint with this ID or UID, or None."""
     matches = endpoints.c.id if reference.startswith(ENDPOINT) else endpoints.c.uid
-    row = (
-        await conn.execute(select(endpoints).where(*_visible(application_id), matches == reference))
-    ).first()
+    query = select(endpoints).where(*_visible(application_id), matches == reference)
+    if for_update:
+        query = query.with_for_update()
+    row = (await conn.execute(query)).first()
     return None if row is None else _endpoint(row._mapping)
 
 
@@ -102,17 +110,16 @@ async def list_page(
 
 async def store_update(conn: AsyncConnection, *, endpoint: Endpoint, now: datetime) -> Endpoint:
     """Stores every changeable field of an endpoint that exists; AlreadyExists as in `create`."""
-    if endpoint.uid:
-        holder = await find(conn, application_id=endpoint.application, reference=endpoint.uid)
-        if holder is not None and holder.id != endpoint.id:
-            raise AlreadyExists("endpoint", endpoint.uid)
     # Enabled again, it gets what is accepted from now on and what has not been cancelled yet.
     goes_on = {} if endpoint.disabled else {"retire_reason": 0}
-    await conn.execute(
-        update(endpoints)
-        .where(endpoints.c.id == endpoint.id)
-        .values(**_columns(endpoint), **goes_on, updated_at=now)
-    )
+    try:
+        await conn.execute(
+            update(endpoints)
+            .where(endpoints.c.id == endpoint.id)
+            .values(**_columns(endpoint), **goes_on, updated_at=now)
+        )
+    except IntegrityError:
+        raise AlreadyExists("endpoint", endpoint.uid) from None
     await endpoint_versions.add(conn, endpoint_id=endpoint.id, now=now)
     return await get(conn, application_id=endpoint.application, reference=endpoint.id)
 
@@ -132,7 +139,9 @@ async def set_failing_since(
     conn: AsyncConnection, *, ids: Collection[str], since: datetime | None
 ) -> None:
     """Notes since when endpoints have only failed; None when they have not."""
-    await conn.execute(update(endpoints).where(endpoints.c.id.in_(ids)).values(failing_since=since))
+    await conn.execute(
+        update(endpoints).where(among(endpoints.c.id, ids)).values(failing_since=since)
+    )
 
 
 async def mark_deleted(conn: AsyncConnection, *, id: str, now: datetime) -> None:
@@ -169,7 +178,7 @@ async def enabled_of(
     rows = await conn.execute(
         select(endpoints)
         .where(
-            endpoints.c.application_id.in_(application_ids),
+            among(endpoints.c.application_id, application_ids),
             endpoints.c.deleted_at.is_(None),
             ~endpoints.c.disabled,
         )

@@ -7,12 +7,13 @@ from typing import Any
 
 from octohooks.v1.endpoint_pb2 import SIGNATURE_TYPE_HMAC_SHA256
 from octohooks.v1.environment_pb2 import Environment
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import case, func, insert, literal, select, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.errors import NotFound
 from octohooks_server.store import proto_values as values
+from octohooks_server.store.database import among
 from octohooks_server.store.paging import Page, page_of
 from octohooks_server.store.tables import environments
 
@@ -38,6 +39,9 @@ async def create(
             "id": id,
             **_columns(environment),
             "last_sequence": 0,
+            "last_recorded_at": now,
+            "cleaned_to": 0,
+            "purged_to": 0,
             "created_at": now,
             "updated_at": now,
         },
@@ -45,13 +49,12 @@ async def create(
     return await get(conn, id)
 
 
-async def get(conn: AsyncConnection, id: str) -> Environment:
+async def get(conn: AsyncConnection, id: str, *, for_update: bool = False) -> Environment:
     """One environment, or NotFound."""
-    row = (
-        await conn.execute(
-            select(environments).where(environments.c.id == id, environments.c.deleted_at.is_(None))
-        )
-    ).first()
+    query = select(environments).where(environments.c.id == id, environments.c.deleted_at.is_(None))
+    if for_update:
+        query = query.with_for_update()
+    row = (await conn.execute(query)).first()
     if row is None:
         raise NotFound("environment", id)
     return _environment(row._mapping)
@@ -103,7 +106,7 @@ async def find_settings(
             environments.c.retry_schedule,
             environments.c.payload_retention,
             environments.c.enforce_schemas,
-        ).where(environments.c.id.in_(environment_ids), environments.c.deleted_at.is_(None))
+        ).where(among(environments.c.id, environment_ids), environments.c.deleted_at.is_(None))
     )
     return {
         row.id: EnvironmentSettings(
@@ -115,29 +118,30 @@ async def find_settings(
     }
 
 
-async def take_sequences(conn: AsyncConnection, *, environment_id: str, count: int) -> int:
-    """Reserves `count` event numbers, in order, and answers the first.
+async def take_sequences(
+    conn: AsyncConnection, *, environment_id: str, count: int, now: datetime
+) -> tuple[int, datetime]:
+    """Reserves `count` event numbers, in order; answers the first, and the time to record them at.
 
     Whoever takes numbers holds the environment until its transaction ends, so a number becomes
-    visible only after every lower one.
+    visible only after every lower one. The time is `now`, or that of the event before when another
+    server's clock is ahead.
     """
-    last = await conn.scalar(
-        update(environments)
-        .where(environments.c.id == environment_id)
-        .values(last_sequence=environments.c.last_sequence + count)
-        .returning(environments.c.last_sequence)
-    )
-    if last is None:
+    before = environments.c.last_recorded_at
+    row = (
+        await conn.execute(
+            update(environments)
+            .where(environments.c.id == environment_id)
+            .values(
+                last_sequence=environments.c.last_sequence + count,
+                last_recorded_at=case((before > now, before), else_=literal(now, before.type)),
+            )
+            .returning(environments.c.last_sequence, environments.c.last_recorded_at)
+        )
+    ).first()
+    if row is None:
         raise NotFound("environment", environment_id)
-    return int(last) - count + 1
-
-
-async def last_sequence(conn: AsyncConnection, environment_id: str) -> int:
-    """The number of the newest committed event; 0 when there is none."""
-    number = await conn.scalar(
-        select(environments.c.last_sequence).where(environments.c.id == environment_id)
-    )
-    return int(number or 0)
+    return row.last_sequence - count + 1, row.last_recorded_at
 
 
 def _columns(environment: Environment) -> dict[str, Any]:

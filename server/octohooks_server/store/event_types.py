@@ -56,9 +56,14 @@ async def get(conn: AsyncConnection, *, environment_id: str, name: str) -> Event
     return event_type
 
 
-async def find(conn: AsyncConnection, *, environment_id: str, name: str) -> EventType | None:
+async def find(
+    conn: AsyncConnection, *, environment_id: str, name: str, for_update: bool = False
+) -> EventType | None:
     """The event type of this name, or None."""
-    row = (await conn.execute(select(event_types).where(*_named(environment_id, name)))).first()
+    query = select(event_types).where(*_named(environment_id, name))
+    if for_update:
+        query = query.with_for_update()
+    row = (await conn.execute(query)).first()
     return None if row is None else _event_type(row._mapping)
 
 

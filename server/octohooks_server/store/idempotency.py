@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.errors import FailedPrecondition
-from octohooks_server.store.database import insert_unless_taken
+from octohooks_server.store.database import among, insert_unless_taken
 from octohooks_server.store.tables import idempotent_answers
 
 KEPT_FOR = timedelta(hours=12)
@@ -61,7 +61,7 @@ async def reserve(
     hashes = [key_hash for _, key_hash in keys]
     await conn.execute(
         delete(idempotent_answers).where(
-            idempotent_answers.c.scope.in_({scope for scope, _ in keys}),
+            among(idempotent_answers.c.scope, {scope for scope, _ in keys}),
             idempotent_answers.c.key_hash.in_(hashes),
             idempotent_answers.c.expires_at <= now,
         )
@@ -78,7 +78,8 @@ async def reserve(
                 "answer": None,
                 "expires_at": now + KEPT_FOR,
             }
-            for request in requests
+            # In one order, so that two transactions never wait for each other.
+            for request in sorted(requests, key=lambda request: request.key)
         ],
     )
     taken = keys - {(row.scope, row.key_hash) for row in made}
@@ -86,7 +87,7 @@ async def reserve(
         return {}
     rows = await conn.execute(
         select(idempotent_answers).where(
-            idempotent_answers.c.scope.in_({scope for scope, _ in taken}),
+            among(idempotent_answers.c.scope, {scope for scope, _ in taken}),
             idempotent_answers.c.key_hash.in_([key_hash for _, key_hash in taken]),
         )
     )

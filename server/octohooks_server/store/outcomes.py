@@ -1,5 +1,6 @@
 """Outcomes of attempts: an attempt and all that follows from it become durable together."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -28,6 +29,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from octohooks_server.rules.ids import ATTEMPT, IdFactory
 from octohooks_server.rules.outcome import FAILING_AT_FAILURE, disabled_by_failures
 from octohooks_server.store import endpoints, environments, retirement
+from octohooks_server.store.database import among
 from octohooks_server.store.deliveries import select_by_keys
 from octohooks_server.store.due import Outcome
 from octohooks_server.store.operational import (
@@ -85,16 +87,17 @@ async def record_outcomes(
     An outcome counts only while its claim is the newest one of its delivery. `now` is the time of
     the recording; the order of the events is the order of `outcomes` within an environment.
     """
-    current = await _current_rows(conn, outcomes)
+    # Whoever disables or deletes an endpoint takes the endpoint first, then its deliveries.
     states = await _endpoint_states(conn, outcomes)
+    current = await _current_rows(conn, outcomes)
     fresh = [outcome for outcome in outcomes if _is_current(outcome, current)]
-    sequences = await _sequences(conn, fresh)
+    numbers = await _take_numbers(conn, fresh, now)
     changes = _Changes()
     results: dict[int, Recorded] = {}
     for outcome in fresh:
         row = current[_key(outcome)]
         state = states[outcome.delivery.destination.endpoint_id]
-        results[id(outcome)] = _apply(outcome, row, state, now, ids, sequences, changes)
+        results[id(outcome)] = _apply(outcome, row, state, now, ids, numbers, changes)
     if changes.attempts:
         await _drop_bodies_without_payload(conn, changes.attempts)
         await conn.execute(insert(attempts), changes.attempts)
@@ -110,7 +113,7 @@ def _apply(
     state: _EndpointState,
     now: datetime,
     ids: IdFactory,
-    sequences: dict[str, int],
+    numbers: Mapping[str, "_Numbers"],
     changes: _Changes,
 ) -> Recorded:
     delivery = outcome.delivery
@@ -139,8 +142,7 @@ def _apply(
         }
     )
     environment_id = delivery.destination.environment_id
-    attempt = _attempt_row(outcome, ids, sequences[environment_id], status, due_at, now)
-    sequences[environment_id] += 1
+    attempt = _attempt_row(outcome, ids, numbers[environment_id], status, due_at)
     changes.attempts.append(attempt)
     changes.notices.extend(_notices(attempt, row["status"]))
     if is_disabled_now:
@@ -230,17 +232,16 @@ def _cancel_reason(state: _EndpointState) -> int:
 def _attempt_row(
     outcome: Outcome,
     ids: IdFactory,
-    sequence: int,
+    numbers: "_Numbers",
     status: int,
     due_at: datetime | None,
-    now: datetime,
 ) -> dict[str, Any]:
     delivery = outcome.delivery
     destination = delivery.destination
     return {
         "id": ids.new(ATTEMPT),
         "environment_id": destination.environment_id,
-        "sequence": sequence,
+        "sequence": numbers.take(),
         "application_id": destination.application_id,
         "endpoint_id": destination.endpoint_id,
         "message_id": delivery.message_id,
@@ -249,7 +250,7 @@ def _attempt_row(
         "trigger": ATTEMPT_TRIGGER_MANUAL if delivery.manual else ATTEMPT_TRIGGER_SCHEDULED,
         "url": destination.url,
         "started_at": outcome.started_at,
-        "recorded_at": now,
+        "recorded_at": numbers.recorded_at,
         "duration": outcome.duration,
         "outcome": ATTEMPT_OUTCOME_SUCCEEDED if outcome.succeeded else ATTEMPT_OUTCOME_FAILED,
         "response_status": outcome.response_status,
@@ -279,7 +280,7 @@ async def _drop_bodies_without_payload(
     gone = set(
         await conn.scalars(
             select(messages.c.id).where(
-                messages.c.id.in_({row["message_id"] for row in rows}),
+                among(messages.c.id, {row["message_id"] for row in rows}),
                 messages.c.payload.is_(None),
             )
         )
@@ -294,6 +295,7 @@ async def _current_rows(
 ) -> dict[tuple[str, str], RowMapping]:
     rows = await conn.execute(
         select_by_keys(
+            conn,
             [_key(outcome) for outcome in outcomes],
             deliveries.c.message_id,
             deliveries.c.endpoint_id,
@@ -303,7 +305,10 @@ async def _current_rows(
             deliveries.c.manual_requests,
             deliveries.c.scheduled_at,
             deliveries.c.ended_at,
-        ).with_for_update(of=deliveries)
+        )
+        # In the order that all transactions keep, lest they deadlock.
+        .order_by(deliveries.c.message_id, deliveries.c.endpoint_id)
+        .with_for_update(of=deliveries)
     )
     return {(row["message_id"], row["endpoint_id"]): row for row in rows.mappings()}
 
@@ -321,7 +326,11 @@ async def _endpoint_states(
             applications.c.deleted_at.label("application_deleted_at"),
         )
         .join(applications, applications.c.id == endpoint_table.c.application_id)
-        .where(endpoint_table.c.id.in_({one.delivery.destination.endpoint_id for one in outcomes}))
+        .where(
+            among(endpoint_table.c.id, {one.delivery.destination.endpoint_id for one in outcomes})
+        )
+        .order_by(endpoint_table.c.id)
+        .with_for_update(of=endpoint_table)
     )
     return {
         row.id: _EndpointState(
@@ -354,14 +363,29 @@ async def _store_endpoint_states(
         await endpoints.set_failing_since(conn, ids=recovered, since=None)
 
 
-async def _sequences(conn: AsyncConnection, outcomes: Sequence[Outcome]) -> dict[str, int]:
-    """The first event number for each environment; environments are taken in one order by all."""
-    counts: dict[str, int] = {}
-    for outcome in outcomes:
-        environment_id = outcome.delivery.destination.environment_id
-        counts[environment_id] = counts.get(environment_id, 0) + 1
+@dataclass(slots=True)
+class _Numbers:
+    """The event numbers that are reserved in one environment."""
+
+    next: int
+    recorded_at: datetime
+
+    def take(self) -> int:
+        """The next of them."""
+        number = self.next
+        self.next += 1
+        return number
+
+
+async def _take_numbers(
+    conn: AsyncConnection, outcomes: Sequence[Outcome], now: datetime
+) -> dict[str, _Numbers]:
+    """An event number for each outcome; environments are taken in one order by all."""
+    counts = Counter(outcome.delivery.destination.environment_id for outcome in outcomes)
     return {
-        id: await environments.take_sequences(conn, environment_id=id, count=counts[id])
+        id: _Numbers(
+            *await environments.take_sequences(conn, environment_id=id, count=counts[id], now=now)
+        )
         for id in sorted(counts)
     }
 

@@ -8,6 +8,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.store import deliveries
+from octohooks_server.store.database import among
 from octohooks_server.store.tables import attempts, messages
 from octohooks_server.store.tables import deliveries as delivery_table
 
@@ -63,9 +64,19 @@ async def delete_expired(conn: AsyncConnection, *, now: datetime, limit: int) ->
 
 
 async def _delete(conn: AsyncConnection, message_ids: Sequence[str]) -> None:
-    await conn.execute(update(messages).where(messages.c.id.in_(message_ids)).values(payload=None))
+    await conn.execute(
+        update(messages).where(among(messages.c.id, message_ids)).values(payload=None)
+    )
+    # Waits for the outcomes that are being recorded, which may add bodies; a later one sees that
+    # the payload is gone.
+    await conn.execute(
+        select(delivery_table.c.message_id)
+        .where(among(delivery_table.c.message_id, message_ids))
+        .order_by(delivery_table.c.message_id, delivery_table.c.endpoint_id)
+        .with_for_update()
+    )
     await conn.execute(
         update(attempts)
-        .where(attempts.c.message_id.in_(message_ids), attempts.c.response_body.is_not(None))
+        .where(among(attempts.c.message_id, message_ids), attempts.c.response_body.is_not(None))
         .values(response_body=None)
     )

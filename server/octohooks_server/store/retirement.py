@@ -7,6 +7,7 @@ from sqlalchemy import literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.store import deliveries
+from octohooks_server.store.database import among
 from octohooks_server.store.tables import endpoints
 
 # How many deliveries one transaction cancels: enough for nearly every endpoint, and still short.
@@ -35,7 +36,7 @@ async def retire_later(
 ) -> None:
     """Leaves all that waits for these endpoints to `continue_one`."""
     await conn.execute(
-        update(endpoints).where(endpoints.c.id.in_(endpoint_ids)).values(retire_reason=reason)
+        update(endpoints).where(among(endpoints.c.id, endpoint_ids)).values(retire_reason=reason)
     )
 
 

@@ -8,14 +8,13 @@ from sqlalchemy import (
     Integer,
     MetaData,
     SmallInteger,
-    String,
     Table,
     Text,
     UniqueConstraint,
     text,
 )
 
-from octohooks_server.store.columns import Bytes, Json, Span, Spans, Tags, Time
+from octohooks_server.store.columns import Ascii, Bytes, Json, Span, Spans, Tags, Time
 
 metadata = MetaData()
 
@@ -23,14 +22,14 @@ metadata = MetaData()
 instance = Table(
     "instance",
     metadata,
-    Column("name", String, primary_key=True),
+    Column("name", Ascii, primary_key=True),
     Column("value", Bytes, nullable=False),
 )
 
 environments = Table(
     "environments",
     metadata,
-    Column("id", String, primary_key=True),
+    Column("id", Ascii, primary_key=True),
     Column("name", Text, nullable=False),
     Column("retry_schedule", Spans),
     Column("payload_retention", Span),
@@ -40,6 +39,16 @@ environments = Table(
     # records events holds a row lock until the commit, so that events become visible in the order
     # of their numbers.
     Column("last_sequence", BigInteger, nullable=False),
+    # When that event was recorded; the times of an environment's events never go back, although the
+    # clocks of servers differ.
+    Column("last_recorded_at", Time, nullable=False),
+    # Up to which event all have been deleted, since history is kept no longer, and up to which some
+    # have been, those of deleted applications; and when that event was recorded. No watch may begin
+    # before one of these that it would have shown.
+    Column("cleaned_to", BigInteger, nullable=False),
+    Column("cleaned_recorded_at", Time),
+    Column("purged_to", BigInteger, nullable=False),
+    Column("purged_recorded_at", Time),
     Column("created_at", Time, nullable=False),
     Column("updated_at", Time, nullable=False),
     Column("deleted_at", Time),
@@ -48,10 +57,10 @@ environments = Table(
 api_keys = Table(
     "api_keys",
     metadata,
-    Column("id", String, primary_key=True),
-    Column("environment_id", String, nullable=False),
+    Column("id", Ascii, primary_key=True),
+    Column("environment_id", Ascii, nullable=False),
     Column("name", Text, nullable=False),
-    Column("display_prefix", String, nullable=False),
+    Column("display_prefix", Ascii, nullable=False),
     Column("key_hash", Bytes, nullable=False, unique=True),
     Column("expires_at", Time),
     Column("last_used_at", Time),
@@ -62,9 +71,9 @@ api_keys = Table(
 applications = Table(
     "applications",
     metadata,
-    Column("id", String, primary_key=True),
-    Column("environment_id", String, nullable=False),
-    Column("uid", String),
+    Column("id", Ascii, primary_key=True),
+    Column("environment_id", Ascii, nullable=False),
+    Column("uid", Ascii),
     Column("name", Text, nullable=False),
     Column("rate_limit", Integer, nullable=False),
     Column("metadata", Json),
@@ -74,6 +83,19 @@ applications = Table(
     Column("updated_at", Time, nullable=False),
     Column("deleted_at", Time),
     Index("applications_by_environment", "environment_id", "id"),
+    Index(
+        "applications_deleted",
+        "id",
+        sqlite_where=text("deleted_at IS NOT NULL"),
+        postgresql_where=text("deleted_at IS NOT NULL"),
+    ),
+    Index(
+        "applications_operational",
+        "environment_id",
+        unique=True,
+        sqlite_where=text("is_operational"),
+        postgresql_where=text("is_operational"),
+    ),
     Index(
         "applications_by_uid",
         "environment_id",
@@ -87,10 +109,10 @@ applications = Table(
 endpoints = Table(
     "endpoints",
     metadata,
-    Column("id", String, primary_key=True),
-    Column("environment_id", String, nullable=False),
-    Column("application_id", String, nullable=False),
-    Column("uid", String),
+    Column("id", Ascii, primary_key=True),
+    Column("environment_id", Ascii, nullable=False),
+    Column("application_id", Ascii, nullable=False),
+    Column("uid", Ascii),
     Column("url", Text, nullable=False),
     Column("description", Text, nullable=False),
     Column("event_types", Json),
@@ -129,7 +151,7 @@ endpoints = Table(
 endpoint_secrets = Table(
     "endpoint_secrets",
     metadata,
-    Column("endpoint_id", String, primary_key=True),
+    Column("endpoint_id", Ascii, primary_key=True),
     # Counts the secrets of an endpoint; the highest is the current one.
     Column("number", Integer, primary_key=True),
     Column("secret", Text, nullable=False),
@@ -142,7 +164,7 @@ endpoint_secrets = Table(
 endpoint_versions = Table(
     "endpoint_versions",
     metadata,
-    Column("endpoint_id", String, primary_key=True),
+    Column("endpoint_id", Ascii, primary_key=True),
     Column("valid_from", Time, primary_key=True),
     Column("event_types", Json),
     Column("channels", Json),
@@ -152,8 +174,8 @@ endpoint_versions = Table(
 event_types = Table(
     "event_types",
     metadata,
-    Column("environment_id", String, primary_key=True),
-    Column("name", String, primary_key=True),
+    Column("environment_id", Ascii, primary_key=True),
+    Column("name", Ascii, primary_key=True),
     Column("description", Text, nullable=False),
     Column("schema", Text),
     Column("examples", Json),
@@ -166,18 +188,18 @@ event_types = Table(
 messages = Table(
     "messages",
     metadata,
-    Column("id", String, primary_key=True),
-    Column("environment_id", String, nullable=False),
-    Column("application_id", String, nullable=False),
-    Column("uid", String),
-    Column("event_type", String, nullable=False),
+    Column("id", Ascii, primary_key=True),
+    Column("environment_id", Ascii, nullable=False),
+    Column("application_id", Ascii, nullable=False),
+    Column("uid", Ascii),
+    Column("event_type", Ascii, nullable=False),
     Column("channels", Json),
     Column("tags", Tags),
     Column("payload_retention", Span),
     Column("payload_expires_at", Time, nullable=False),
     Column("created_at", Time, nullable=False),
     # The only endpoint that the message is for; NULL for all but examples.
-    Column("addressed_to", String),
+    Column("addressed_to", Ascii),
     # NULL once it is deleted. The last column, so that reading the others skips it.
     Column("payload", Bytes),
     Index("messages_by_application", "application_id", "id"),
@@ -201,10 +223,10 @@ messages = Table(
 deliveries = Table(
     "deliveries",
     metadata,
-    Column("message_id", String, primary_key=True),
-    Column("endpoint_id", String, primary_key=True),
-    Column("environment_id", String, nullable=False),
-    Column("application_id", String, nullable=False),
+    Column("message_id", Ascii, primary_key=True),
+    Column("endpoint_id", Ascii, primary_key=True),
+    Column("environment_id", Ascii, nullable=False),
+    Column("application_id", Ascii, nullable=False),
     # Values of octohooks.v1.DeliveryStatus and CancelReason.
     Column("status", SmallInteger, nullable=False),
     Column("cancel_reason", SmallInteger, nullable=False),
@@ -246,13 +268,13 @@ deliveries = Table(
 attempts = Table(
     "attempts",
     metadata,
-    Column("id", String, primary_key=True),
-    Column("environment_id", String, nullable=False),
+    Column("id", Ascii, primary_key=True),
+    Column("environment_id", Ascii, nullable=False),
     Column("sequence", BigInteger, nullable=False),
-    Column("application_id", String, nullable=False),
-    Column("endpoint_id", String, nullable=False),
-    Column("message_id", String, nullable=False),
-    Column("event_type", String, nullable=False),
+    Column("application_id", Ascii, nullable=False),
+    Column("endpoint_id", Ascii, nullable=False),
+    Column("message_id", Ascii, nullable=False),
+    Column("event_type", Ascii, nullable=False),
     Column("number", Integer, nullable=False),
     Column("trigger", SmallInteger, nullable=False),
     Column("url", Text, nullable=False),
@@ -278,34 +300,35 @@ attempts = Table(
 cancellations = Table(
     "cancellations",
     metadata,
-    Column("environment_id", String, primary_key=True),
+    Column("environment_id", Ascii, primary_key=True),
     Column("sequence", BigInteger, primary_key=True),
-    Column("application_id", String, nullable=False),
-    Column("endpoint_id", String, nullable=False),
-    Column("message_id", String, nullable=False),
-    Column("event_type", String, nullable=False),
+    Column("application_id", Ascii, nullable=False),
+    Column("endpoint_id", Ascii, nullable=False),
+    Column("message_id", Ascii, nullable=False),
+    Column("event_type", Ascii, nullable=False),
     Column("reason", SmallInteger, nullable=False),
     Column("attempt_count", Integer, nullable=False),
     Column("last_attempt_at", Time),
     Column("created_at", Time, nullable=False),
     Column("recorded_at", Time, nullable=False),
+    Index("cancellations_by_application", "application_id", "sequence"),
     sqlite_with_rowid=False,
 )
 
 jobs = Table(
     "jobs",
     metadata,
-    Column("id", String, primary_key=True),
-    Column("environment_id", String, nullable=False),
-    Column("application_id", String, nullable=False),
-    Column("endpoint_id", String, nullable=False),
+    Column("id", Ascii, primary_key=True),
+    Column("environment_id", Ascii, nullable=False),
+    Column("application_id", Ascii, nullable=False),
+    Column("endpoint_id", Ascii, nullable=False),
     # Values of octohooks.v1.JobKind and JobState.
     Column("kind", SmallInteger, nullable=False),
     Column("state", SmallInteger, nullable=False),
     Column("since", Time, nullable=False),
     Column("until", Time, nullable=False),
     # The ID of the last message that was looked at.
-    Column("position", String, nullable=False),
+    Column("position", Ascii, nullable=False),
     Column("examined_count", BigInteger, nullable=False),
     Column("scheduled_count", BigInteger, nullable=False),
     Column("payload_deleted_count", BigInteger, nullable=False),
@@ -326,7 +349,7 @@ jobs = Table(
 idempotent_answers = Table(
     "idempotent_answers",
     metadata,
-    Column("scope", String, primary_key=True),
+    Column("scope", Ascii, primary_key=True),
     Column("key_hash", Bytes, primary_key=True),
     Column("request_hash", Bytes, nullable=False),
     Column("answer", Bytes),

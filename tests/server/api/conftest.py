@@ -4,23 +4,54 @@ Server and tests share the loop of the session, so tests that use these fixtures
 `pytest.mark.asyncio(loop_scope="session")`.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 import pytest_asyncio
 from octohooks import AsyncOctohooks
 from octohooks.v1.application_pb2 import Application
 
+from tests.postgresql import Cluster
 from tests.receivers import Receiver
 from tests.server.api.calls import Api
+from tests.server.api.home import Home
 from tests.server.api.serving import Server, Tenant, serving
+
+NewHome = Callable[[], AbstractAsyncContextManager[Home]]
+
+
+@pytest.fixture(scope="session")
+def new_home(
+    database_kind: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> NewHome:
+    """Makes places for servers, with a database of the kind that the test is run on."""
+
+    @asynccontextmanager
+    async def new_home() -> AsyncIterator[Home]:
+        folder = tmp_path_factory.mktemp("home")
+        if database_kind == "sqlite":
+            yield Home(folder)
+            return
+        cluster: Cluster = request.getfixturevalue("cluster")
+        async with cluster.database() as url:
+            yield Home(folder, url)
+
+    return new_home
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
+async def server(new_home: NewHome) -> AsyncIterator[Server]:
     """A server that other tests use too."""
-    async with serving(tmp_path_factory.mktemp("server")) as server:
+    async with new_home() as home, serving(home) as server:
         yield server
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def home(new_home: NewHome) -> AsyncIterator[Home]:
+    """A place for servers of the test's own."""
+    async with new_home() as home:
+        yield home
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -159,9 +159,9 @@ class Desk:
             return self.server.operator
         return self.server.api(await self.server.new_key(self.tenant.id))
 
-    def counts(self) -> Counter[str]:
+    async def counts(self) -> Counter[str]:
         """How many rows each table holds of the environment, but for what comes by itself."""
-        rows = rows_of(self.server.database_file, self.tenant.id)
+        rows = await rows_of(self.server.home, self.tenant.id)
         del rows["attempts"], rows["idempotent_answers"]
         return Counter({table: len(found) for table, found in rows.items()})
 

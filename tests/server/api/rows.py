@@ -1,32 +1,48 @@
-"""What the database holds of an environment, behind the back of the server."""
+"""What the database holds, behind the back of the server."""
 
-import sqlite3
-from contextlib import closing
-from pathlib import Path
 from typing import Any, TypeAlias
+
+from octohooks_server.store.tables import endpoints, metadata
+from sqlalchemy import Table, select
+from sqlalchemy.sql import ColumnElement
+
+from tests.server.api.home import Home
 
 Rows: TypeAlias = dict[str, list[tuple[Any, ...]]]
 """Rows by the names of their tables."""
 
 
-def rows_of(database_file: Path, environment_id: str) -> Rows:
+async def rows_of(home: Home, environment_id: str) -> Rows:
     """All that the database holds of an environment, but for when its keys were used last."""
-    found = {}
-    with closing(sqlite3.connect(f"file:{database_file}?mode=ro", uri=True)) as database:
-        tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-        for (table,) in tables:
-            columns = [row[1] for row in database.execute(f"PRAGMA table_info({table})")]
-            owner = {"environments": "id", "idempotent_answers": "scope"}.get(
-                table, "environment_id"
-            )
-            if owner in columns:
-                kept = ", ".join(column for column in columns if column != "last_used_at")
-                query = f"SELECT {kept} FROM {table} WHERE {owner} = ? ORDER BY {kept}"
-                found[table] = database.execute(query, [environment_id]).fetchall()
-            elif "endpoint_id" in columns:
-                query = (
-                    f"SELECT * FROM {table} WHERE endpoint_id IN"
-                    " (SELECT id FROM endpoints WHERE environment_id = ?) ORDER BY 1, 2"
-                )
-                found[table] = database.execute(query, [environment_id]).fetchall()
+    found: Rows = {}
+    async with home.opened() as database, database.read() as conn:
+        for table in metadata.sorted_tables:
+            belongs = _belongs(table, environment_id)
+            if belongs is not None:
+                kept = [column for column in table.c if column.name != "last_used_at"]
+                rows = await conn.execute(select(*kept).where(belongs).order_by(*kept))
+                found[table.name] = [tuple(row) for row in rows]
     return found
+
+
+async def all_text(home: Home) -> str:
+    """All that the database holds, as text; bytes as hexadecimal digits too."""
+    texts: list[str] = []
+    async with home.opened() as database, database.read() as conn:
+        for table in metadata.sorted_tables:
+            for row in await conn.execute(select(table)):
+                texts += [repr(value) for value in row]
+                texts += [value.hex() for value in row if isinstance(value, bytes)]
+    return "\n".join(texts)
+
+
+def _belongs(table: Table, environment_id: str) -> ColumnElement[bool] | None:
+    """The condition that a row is of the environment; None where none can be."""
+    owner = {"environments": "id", "idempotent_answers": "scope"}.get(table.name, "environment_id")
+    if owner in table.c:
+        return table.c[owner] == environment_id
+    if "endpoint_id" in table.c:
+        return table.c.endpoint_id.in_(
+            select(endpoints.c.id).where(endpoints.c.environment_id == environment_id)
+        )
+    return None

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import grpc.aio
@@ -17,6 +16,7 @@ from octohooks_server.serve import running
 from octohooks_server.settings import Settings
 
 from tests.server.api.calls import Api
+from tests.server.api.home import Home
 
 _LOOPBACK = (ipaddress.IPv4Network("127.0.0.0/8"), ipaddress.IPv6Network("::1/128"))
 
@@ -53,13 +53,13 @@ class Server:
         self,
         address: str,
         operator_key: str,
-        database_file: Path,
+        home: Home,
         channel: grpc.aio.Channel,
         stack: AsyncExitStack,
     ) -> None:
         self.address = address
         self.operator_key = operator_key
-        self.database_file = database_file
+        self.home = home
         self._channel = channel
         self._stack = stack
         self.operator = self.api(operator_key)
@@ -88,11 +88,11 @@ class Server:
 
 @asynccontextmanager
 async def serving(
-    folder: Path, *, clock: Callable[[], datetime] | None = None, **settings: Any
+    home: Home, *, clock: Callable[[], datetime] | None = None, **settings: Any
 ) -> AsyncIterator[Server]:
-    """A server on a data folder, which may send to loopback, while the block runs."""
+    """A server that lives somewhere, which may send to loopback, while the block runs."""
     given: dict[str, Any] = {
-        "data_dir": folder,
+        **home.settings,
         "listen": "127.0.0.1:0",
         "allowed_subnets": _LOOPBACK,
         **settings,
@@ -102,4 +102,4 @@ async def serving(
         grpc.aio.insecure_channel(server.address) as channel,
         AsyncExitStack() as stack,
     ):
-        yield Server(server.address, server.operator_key, folder / "octohooks.db", channel, stack)
+        yield Server(server.address, server.operator_key, home, channel, stack)

@@ -1,7 +1,6 @@
 """AttemptService: what became of messages, and sending one again."""
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,6 +37,7 @@ from octohooks_server.rules.ids import is_id
 from tests.receivers import Connection, Receiver, respond
 from tests.server.api.calls import Api
 from tests.server.api.deliveries import attempted, ended
+from tests.server.api.home import Home
 from tests.server.api.serving import Clock, serving
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.usefixtures("acme")]
@@ -414,10 +414,10 @@ async def test_a_receiver_that_is_gone_disables_its_endpoint_and_cancels_the_res
     assert after.disable_reason == DISABLE_REASON_GONE
 
 
-async def test_a_failed_attempt_is_repeated_when_its_schedule_says(tmp_path: Path) -> None:
+async def test_a_failed_attempt_is_repeated_when_its_schedule_says(home: Home) -> None:
     clock = Clock()
     async with (
-        serving(tmp_path, clock=clock) as server,
+        serving(home, clock=clock) as server,
         Receiver(respond(500), respond(200)) as receiver,
     ):
         octohooks = (await server.new_tenant()).octohooks

@@ -3,7 +3,6 @@
 import base64
 import os
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +25,7 @@ from octohooks.v1.endpoint_service_pb2 import (
 
 from tests.receivers import Receiver, Request
 from tests.server.api.calls import Api
+from tests.server.api.home import Home
 from tests.server.api.serving import Clock, serving
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.usefixtures("acme")]
@@ -227,9 +227,9 @@ async def test_a_rotation_without_overlap_ends_the_old_secret_at_once(
     assert not verifies(request, HMAC_SECRET)
 
 
-async def test_the_overlap_is_24_hours_unless_set(tmp_path: Path, receiver: Receiver) -> None:
+async def test_the_overlap_is_24_hours_unless_set(home: Home, receiver: Receiver) -> None:
     clock = Clock()
-    async with serving(tmp_path, clock=clock) as server:
+    async with serving(home, clock=clock) as server:
         octohooks = (await server.new_tenant()).octohooks
         await octohooks.application.create(uid="acme")
         endpoint = await octohooks.endpoint.create("acme", url=receiver.url, secret=HMAC_SECRET)

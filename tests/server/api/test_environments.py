@@ -3,7 +3,6 @@
 import asyncio
 import uuid
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,13 +35,12 @@ from octohooks.v1.message_pb2 import Message
 from octohooks.v1.message_service_pb2 import CreateMessageRequest
 from octohooks.v1.retry_schedule_pb2 import RetrySchedule
 from octohooks_server.rules.ids import is_id
-from octohooks_server.settings import Settings
-from octohooks_server.store.database import Database
 from octohooks_server.store.tables import deliveries
 from sqlalchemy import select
 
 from tests.receivers import Receiver, respond
 from tests.server.api.calls import Api
+from tests.server.api.home import Home
 from tests.server.api.serving import Server, serving
 from tests.waiting import eventually
 
@@ -382,9 +380,13 @@ async def test_the_keys_of_a_deleted_environment_stop_at_once(server: Server) ->
     assert refusal.cause == ("UNAUTHENTICATED", "INVALID_API_KEY")
 
 
-async def test_what_waits_in_a_deleted_environment_is_cancelled(tmp_path: Path) -> None:
+async def test_what_waits_in_a_deleted_environment_is_cancelled(home: Home) -> None:
     """No key can see it any more, so the database is asked."""
-    async with serving(tmp_path) as server, Receiver(respond(500)) as receiver:
+    async with (
+        serving(home) as server,
+        Receiver(respond(500)) as receiver,
+        home.opened() as database,
+    ):
         # The second attempt would follow a day after the first.
         tenant = await server.new_tenant(retry_schedule=schedule(0, 86_400))
         await tenant.api(CreateApplicationRequest(application=Application(uid="a")))
@@ -392,7 +394,6 @@ async def test_what_waits_in_a_deleted_environment_is_cancelled(tmp_path: Path) 
         await tenant.api(CreateEndpointRequest(application="a", endpoint=endpoint))
         webhook = Message(event_type="invoice.paid", payload=b"{}")
         await tenant.api(CreateMessageRequest(application="a", message=webhook))
-        database = Database(Settings(data_dir=tmp_path).database_url)
 
         async def delivery() -> Any:
             async with database.read() as conn:

@@ -2,9 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Collection
+from collections.abc import Collection
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +19,6 @@ from octohooks_server.rules.ids import IdFactory
 from octohooks_server.store import environments, event_types
 from octohooks_server.store.database import Database
 from octohooks_server.store.feed import Feed
-from octohooks_server.store.tables import metadata
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HERE = "env_here"
@@ -86,14 +84,10 @@ class World:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    database = Database(f"sqlite:///{tmp_path / 'test.db'}")
-    async with database.write() as conn:
-        await conn.run_sync(metadata.create_all)
+async def world(database: Database) -> World:
     world = World(database)
     await world.make_environment(HERE, enforce_schemas=True)
-    yield world
-    await database.close()
+    return world
 
 
 async def test_a_message_of_an_event_type_that_nobody_described_is_fine(world: World) -> None:

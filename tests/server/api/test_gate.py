@@ -2,9 +2,7 @@
 
 import asyncio
 import re
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from typing import Any
 
 import grpc
@@ -257,13 +255,11 @@ async def test_of_a_call_that_is_given_up_all_is_stored_or_nothing(
         message_request(uid="given-up"),
         BatchCreateMessagesRequest(requests=[message_request(uid="a"), message_request(uid="b")]),
     ]
-    with closing(sqlite3.connect(server.database_file, isolation_level=None)) as other_writer:
-        other_writer.execute("BEGIN IMMEDIATE")
+    async with server.home.locked():
         for request in requests:
             call = api.open(BY_REQUEST_TYPE[type(request)], [request.SerializeToString()])
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(call, timeout=0.1)
-        other_writer.execute("ROLLBACK")
 
     last = await octohooks.message.create("acme", event_type="e", payload={})
 

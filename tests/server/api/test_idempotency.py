@@ -2,7 +2,6 @@
 
 import asyncio
 import uuid
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +25,7 @@ from octohooks.v1.message_service_pb2 import (
 
 from tests.server.api.calls import Api, Refusal, Refused
 from tests.server.api.creates import CREATES, Desk, ask, message
+from tests.server.api.home import Home
 from tests.server.api.rpcs import BY_METHOD, RPCS
 from tests.server.api.serving import Clock, Server, serving
 
@@ -76,14 +76,14 @@ async def test_the_same_key_with_the_same_request_makes_one_and_answers_the_same
     request, _ = desk.requests(method)
 
     first = await ask(desk.api(method), request, key)
-    counts = desk.counts()
+    counts = await desk.counts()
     again = await ask(desk.api(method), request, key)
 
     assert again == first
     assert again.SerializeToString(deterministic=True) == first.SerializeToString(
         deterministic=True
     )
-    assert desk.counts() == counts
+    assert await desk.counts() == counts
 
 
 @every_create
@@ -100,12 +100,12 @@ async def test_the_same_key_with_another_request_is_refused(
 ) -> None:
     request, other = desk.requests(method)
     first = await ask(desk.api(method), request, key)
-    counts = desk.counts()
+    counts = await desk.counts()
 
     refusal = await refusal_of(desk.api(method), other, key)
 
     assert refusal.cause == REUSED
-    assert desk.counts() == counts
+    assert await desk.counts() == counts
     assert await ask(desk.api(method), request, key) == first
 
 
@@ -152,13 +152,13 @@ async def test_fifty_at_once_with_one_key_make_one_and_get_one_answer(
     desk = await Desk.of(server)
     request, _ = desk.requests(method)
     callers = [desk.tenant.api, await desk.another_key(method)]
-    before = desk.counts()
+    before = await desk.counts()
 
     answers = await asyncio.gather(*(ask(callers[n % 2], request, key) for n in range(50)))
 
     assert all(answer == answers[0] for answer in answers)
     assert (
-        desk.counts() - before
+        await desk.counts() - before
         == {
             "CreateApplication": {"applications": 1},
             "CreateEndpoint": {"endpoints": 1, "endpoint_secrets": 1, "endpoint_versions": 1},
@@ -285,9 +285,9 @@ async def test_the_first_answer_is_given_though_it_could_not_be_given_anew(
 
 
 @pytest.mark.parametrize("method", OF_CALLERS)
-async def test_an_answer_is_kept_for_12_hours(tmp_path: Path, key: str, method: str) -> None:
+async def test_an_answer_is_kept_for_12_hours(home: Home, key: str, method: str) -> None:
     clock = Clock()
-    async with serving(tmp_path, clock=clock) as server:
+    async with serving(home, clock=clock) as server:
         desk = await Desk.of(server)
         request, other = desk.requests(method)
         first = await ask(desk.tenant.api, request, key)
@@ -302,12 +302,12 @@ async def test_an_answer_is_kept_for_12_hours(tmp_path: Path, key: str, method: 
         assert await ask(desk.tenant.api, other, key) == second
 
 
-async def test_an_answer_survives_a_stop_and_a_start(tmp_path: Path, key: str) -> None:
-    async with serving(tmp_path) as server:
+async def test_an_answer_survives_a_stop_and_a_start(home: Home, key: str) -> None:
+    async with serving(home) as server:
         desk = await Desk.of(server)
         first = await ask(desk.tenant.api, message(), key)
 
-    async with serving(tmp_path) as server:
+    async with serving(home) as server:
         assert await ask(server.api(desk.tenant.key), message(), key) == first
 
 

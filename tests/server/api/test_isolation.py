@@ -4,7 +4,7 @@ The tables are made from the descriptors of the contract: a new RPC, or a new re
 request, is in them by itself, and fails where it lacks what it needs here.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -193,7 +193,7 @@ class World:
     mine: Belongings
     theirs: Belongings
     sibling: dict[str, list[str]]
-    rows_of_theirs: Callable[[], Rows]
+    rows_of_theirs: Callable[[], Awaitable[Rows]]
     before: Rows
 
 
@@ -210,10 +210,10 @@ async def world(server: Server) -> AsyncIterator[World]:
         )
         await attempted(octohooks, 2)
 
-    def rows_of_theirs() -> Rows:
-        return rows_of(server.database_file, theirs.tenant.id)
+    async def rows_of_theirs() -> Rows:
+        return await rows_of(server.home, theirs.tenant.id)
 
-    before = rows_of_theirs()
+    before = await rows_of_theirs()
     filled = {table for table, rows in before.items() if rows}
     assert filled >= {"applications", "attempts", "deliveries", "endpoints", "jobs", "messages"}
     yield World(
@@ -285,7 +285,7 @@ async def test_what_another_environment_has_answers_like_what_does_not_exist(
     resource_type, name = foreign.resource
     assert (resource_type.lower(), name) == (kind.replace("_", " "), of_theirs)
     assert told(foreign, of_theirs) == told(missing, of_theirs)
-    assert world.rows_of_theirs() == world.before
+    assert await world.rows_of_theirs() == world.before
 
 
 @pytest.mark.parametrize(
@@ -302,7 +302,7 @@ async def test_nor_does_it_answer_otherwise_where_nothing_else_is_named(
     missing = await refused(api, rpc, request_of(rpc, {position.path: never(of_theirs)}))
 
     assert told(foreign, of_theirs) == told(missing, of_theirs)
-    assert world.rows_of_theirs() == world.before
+    assert await world.rows_of_theirs() == world.before
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,7 @@ async def test_nor_where_all_that_is_named_is_of_the_other_environment(
 
     assert foreign.cause == ("NOT_FOUND", "NOT_FOUND")
     assert told(foreign, *references.values()) == told(missing, *references.values())
-    assert world.rows_of_theirs() == world.before
+    assert await world.rows_of_theirs() == world.before
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """RecoverEndpoint, ReplayEndpoint and GetJob: durable work on many messages."""
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,6 +31,7 @@ from octohooks_server.rules.ids import is_id
 from tests.receivers import Connection, Receiver, respond
 from tests.server.api.calls import Api, Refused
 from tests.server.api.deliveries import attempted, ended
+from tests.server.api.home import Home
 from tests.server.api.serving import Clock, Server, Tenant, serving
 from tests.waiting import eventually
 
@@ -250,13 +250,13 @@ async def _comes_back(server: Server, before: Tenant) -> AsyncOctohooks:
 
 @pytest.mark.parametrize("kind", ["recover", "replay"])
 async def test_a_job_goes_on_where_it_was_after_a_stop_and_a_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+    home: Home, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.setattr(steps, "_MESSAGES_AT_ONCE", 5)
     count = 40
     switch = Switch()
     async with Receiver(switch) as receiver:
-        async with serving(tmp_path) as server:
+        async with serving(home) as server:
             tenant = await server.new_tenant()
             octohooks = tenant.octohooks
             await octohooks.application.create(uid="acme")
@@ -276,7 +276,7 @@ async def test_a_job_goes_on_where_it_was_after_a_stop_and_a_start(
 
             await has_begun(octohooks, job)
 
-        async with serving(tmp_path) as server:
+        async with serving(home) as server:
             octohooks = await _comes_back(server, tenant)
             again = await octohooks.job.get(job.id)
             assert 0 < again.examined_count < count, "it was in the middle when the server stopped"
@@ -293,10 +293,10 @@ async def test_a_job_goes_on_where_it_was_after_a_stop_and_a_start(
 
 @pytest.mark.parametrize("end", ["disabled", "deleted"])
 async def test_a_job_is_cancelled_when_its_endpoint_goes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+    home: Home, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     monkeypatch.setattr(steps, "_MESSAGES_AT_ONCE", 1)
-    async with serving(tmp_path) as server, Receiver(respond(500)) as receiver:
+    async with serving(home) as server, Receiver(respond(500)) as receiver:
         octohooks = (await server.new_tenant()).octohooks
         await octohooks.application.create(uid="acme")
         await send(octohooks, 50)
@@ -321,10 +321,10 @@ async def test_a_job_is_cancelled_when_its_endpoint_goes(
                 assert delivery.cancel_reason == CANCEL_REASON_ENDPOINT_DISABLED
 
 
-async def test_a_finished_job_is_kept_for_30_days(tmp_path: Path) -> None:
+async def test_a_finished_job_is_kept_for_30_days(home: Home) -> None:
     clock = Clock()
     jobs: list[Job] = []
-    async with serving(tmp_path, clock=clock) as server:
+    async with serving(home, clock=clock) as server:
         tenant = await server.new_tenant()
         await tenant.octohooks.application.create(uid="acme")
         await tenant.octohooks.endpoint.create("acme", url=URL, uid="main")
@@ -335,7 +335,7 @@ async def test_a_finished_job_is_kept_for_30_days(tmp_path: Path) -> None:
 
     clock.advance(days=28.5)
     # Each start does the upkeep that is due.
-    async with serving(tmp_path, clock=clock) as server:
+    async with serving(home, clock=clock) as server:
         api = server.api(tenant.key)
 
         async def is_gone() -> bool:

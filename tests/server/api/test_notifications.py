@@ -3,7 +3,6 @@
 import asyncio
 import json
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from octohooks import AsyncOctohooks, Webhook
 
 from tests.receivers import Connection, Receiver, respond
 from tests.server.api.deliveries import attempted
+from tests.server.api.home import Home
 from tests.server.api.serving import Clock, Server, serving
 from tests.waiting import eventually
 
@@ -162,10 +162,10 @@ async def test_a_receiver_that_is_gone_is_told_of_as_a_disabled_endpoint(
 
 
 async def test_an_endpoint_that_only_failed_for_5_days_is_disabled_and_told_of(
-    tmp_path: Path, receiver: Receiver
+    home: Home, receiver: Receiver
 ) -> None:
     clock = Clock()
-    async with serving(tmp_path, clock=clock) as server, Receiver(respond(500)) as failing:
+    async with serving(home, clock=clock) as server, Receiver(respond(500)) as failing:
         octohooks = (await server.new_tenant()).octohooks
         await octohooks.application.create(uid="acme")
         endpoint = await octohooks.endpoint.create("acme", url=failing.url, retry_schedule=[0])

@@ -1,8 +1,7 @@
 """Pages of lists: tokens are bound to what they were made for, and stay right under change."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +22,9 @@ from octohooks.v1.operational_webhook_service_pb2 import ListOperationalWebhooks
 
 from tests.receivers import Receiver
 from tests.server.api.calls import Api, Refusal
+from tests.server.api.conftest import NewHome
 from tests.server.api.deliveries import attempted
+from tests.server.api.home import Home
 from tests.server.api.rpcs import RPCS
 from tests.server.api.serving import Server, Tenant, serving
 
@@ -96,12 +97,14 @@ class World:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def world(server: Server) -> World:
-    async with Receiver() as receiver:
-        mine, theirs = await server.new_tenant(), await server.new_tenant()
-        for tenant in (mine, theirs):
-            await furnish(tenant, receiver)
-    return World(mine, theirs, server.operator)
+async def world(new_home: NewHome) -> AsyncIterator[World]:
+    """On a server of its own, or there would be more environments than fit on a page."""
+    async with new_home() as home, serving(home) as server:
+        async with Receiver() as receiver:
+            mine, theirs = await server.new_tenant(), await server.new_tenant()
+            for tenant in (mine, theirs):
+                await furnish(tenant, receiver)
+        yield World(mine, theirs, server.operator)
 
 
 def assert_is_about_the_token(refusal: Refusal) -> None:
@@ -205,13 +208,13 @@ async def test_an_altered_token_is_refused(world: World, data: st.DataObject) ->
     )
 
 
-async def test_a_token_is_good_after_another_start_of_the_server(tmp_path: Path) -> None:
-    async with serving(tmp_path) as server:
+async def test_a_token_is_good_after_another_start_of_the_server(home: Home) -> None:
+    async with serving(home) as server:
         tenant = await server.new_tenant()
         made = [await tenant.octohooks.application.create() for _ in range(2)]
         first = await tenant.api(ListApplicationsRequest(page_size=1))
 
-    async with serving(tmp_path) as server:
+    async with serving(home) as server:
         second = await server.api(tenant.key)(
             ListApplicationsRequest(page_token=first.next_page_token)
         )

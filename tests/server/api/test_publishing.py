@@ -1,10 +1,8 @@
 """PublishMessages: a stream that acknowledges each message once it is durable."""
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, closing
-from pathlib import Path
+from contextlib import AsyncExitStack
 
 import grpc.aio
 import pytest
@@ -21,6 +19,7 @@ from octohooks.v1.message_service_pb2 import (
 
 from tests.receivers import Receiver
 from tests.server.api.calls import Api, refusal_in, refusal_of
+from tests.server.api.home import Home
 from tests.server.api.rpcs import BY_METHOD
 from tests.server.api.serving import Server, serving
 from tests.waiting import eventually
@@ -160,18 +159,16 @@ async def test_a_busy_server_reads_no_further_and_the_callers_sends_wait(
         return 0 < before == sent
 
     # Whoever else writes to the database keeps the server waiting.
-    with closing(sqlite3.connect(server.database_file, isolation_level=None)) as other_writer:
-        other_writer.execute("BEGIN IMMEDIATE")
+    async with server.home.locked():
         call = api.open(RPC, requests())
         await eventually(stands_still)
         assert sent < count
-        other_writer.execute("ROLLBACK")
 
     assert [answer.number async for answer in call] == list(range(1, count + 1))
     assert sent == count
 
 
-async def test_a_stopping_server_ends_the_stream_with_unavailable(tmp_path: Path) -> None:
+async def test_a_stopping_server_ends_the_stream_with_unavailable(home: Home) -> None:
     going_on = asyncio.Event()
 
     async def requests() -> AsyncIterator[bytes]:
@@ -179,7 +176,7 @@ async def test_a_stopping_server_ends_the_stream_with_unavailable(tmp_path: Path
         await going_on.wait()
 
     running = AsyncExitStack()
-    server = await running.enter_async_context(serving(tmp_path))
+    server = await running.enter_async_context(serving(home))
     tenant = await server.new_tenant()
     await tenant.octohooks.application.create(uid="acme")
     # A channel that outlives those of the server's block.

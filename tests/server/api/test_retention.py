@@ -1,8 +1,5 @@
 """Retention: payloads and response bodies go when their time is over; everything else stays."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,8 +16,9 @@ from octohooks.v1.message_pb2 import Message
 from octohooks_server.background import steps
 
 from tests.receivers import Receiver, respond
+from tests.server.api.ages import World
 from tests.server.api.deliveries import attempted, ended
-from tests.server.api.serving import Clock, Tenant, serving
+from tests.server.api.home import Home
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -28,34 +26,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 DAY = 24 * 3600
 
 
-class World:
-    """An environment that is looked at again at later times, by starts of the server."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._clock = Clock()
-        self._tenant: Tenant | None = None
-
-    @asynccontextmanager
-    async def at(self, days: float = 0, **settings: Any) -> AsyncIterator[Tenant]:
-        """The environment after so much time; each start does the upkeep that is due.
-
-        `settings` are those of the environment, which the first call makes.
-        """
-        self._clock.advance(days=days)
-        async with serving(self._folder, clock=self._clock) as server:
-            if self._tenant is None:
-                self._tenant = await server.new_tenant(**settings)
-                await self._tenant.octohooks.application.create(uid="acme")
-            else:
-                self._tenant = await server.tenant(self._tenant.id, self._tenant.key)
-            yield self._tenant
-
-
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    """A new environment in a folder of its own."""
-    return World(tmp_path)
+def world(home: Home) -> World:
+    """A new environment in a place of its own."""
+    return World(home)
 
 
 async def send(octohooks: AsyncOctohooks, uid: str, **values: Any) -> None:

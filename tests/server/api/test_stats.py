@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from octohooks.v1.endpoint_service_pb2 import GetEndpointStatsRequest, GetEndpoi
 from tests.receivers import Receiver, respond
 from tests.server.api.calls import Api
 from tests.server.api.deliveries import attempted, ended
+from tests.server.api.home import Home
 from tests.server.api.serving import Clock, serving
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.usefixtures("acme")]
@@ -113,9 +113,9 @@ async def test_one_attempt_is_its_own_summary(
     assert fields == [attempt.duration] * 6
 
 
-async def test_a_range_takes_its_beginning_and_not_its_end(tmp_path: Path) -> None:
+async def test_a_range_takes_its_beginning_and_not_its_end(home: Home) -> None:
     clock = Clock()
-    async with serving(tmp_path, clock=clock) as server, Receiver(respond(200)) as receiver:
+    async with serving(home, clock=clock) as server, Receiver(respond(200)) as receiver:
         octohooks = (await server.new_tenant()).octohooks
         await octohooks.application.create(uid="acme")
         await octohooks.endpoint.create("acme", url=receiver.url, uid="main")
@@ -141,9 +141,9 @@ async def test_a_range_takes_its_beginning_and_not_its_end(tmp_path: Path) -> No
         assert await attempts_counted(before=attempts[1].start_time) == 1
 
 
-async def test_the_range_is_the_last_24_hours_unless_told(tmp_path: Path) -> None:
+async def test_the_range_is_the_last_24_hours_unless_told(home: Home) -> None:
     clock = Clock()
-    async with serving(tmp_path, clock=clock) as server, Receiver(respond(200)) as receiver:
+    async with serving(home, clock=clock) as server, Receiver(respond(200)) as receiver:
         octohooks = (await server.new_tenant()).octohooks
         await octohooks.application.create(uid="acme")
         await octohooks.endpoint.create("acme", url=receiver.url, uid="main")

@@ -3,7 +3,6 @@
 import asyncio
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -21,6 +20,7 @@ from octohooks.v1.attempt_service_pb2_grpc import AttemptServiceStub
 from octohooks.v1.delivery_pb2 import CANCEL_REASON_ENDPOINT_DISABLED
 
 from tests.receivers import Receiver, respond
+from tests.server.api.home import Home
 from tests.server.api.serving import Server, Tenant, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -69,10 +69,10 @@ async def test_a_watch_shows_every_attempt_in_the_order_of_the_list(
 
 
 async def test_a_watch_goes_on_after_its_token_on_another_start_of_the_server(
-    tmp_path: Path, receiver: Receiver
+    home: Home, receiver: Receiver
 ) -> None:
     key = "k" * 40
-    async with serving(tmp_path, operator_key=key) as server:
+    async with serving(home, operator_key=key) as server:
         tenant = await server.new_tenant()
         await an_application(tenant.octohooks, "shop", receiver)
         async with tenant.octohooks.attempt.watch(application="shop") as watch:
@@ -80,7 +80,7 @@ async def test_a_watch_goes_on_after_its_token_on_another_start_of_the_server(
             token = watch.resume_token
             await send(tenant.octohooks, "shop", 20)
             seen = ids(await take(watch, 20))
-    async with serving(tmp_path, operator_key=key) as server:
+    async with serving(home, operator_key=key) as server:
         again = await server.tenant(tenant.id, tenant.key)
         async with again.octohooks.attempt.watch(application="shop", resume_token=token) as watch:
             assert ids(await take(watch, 20)) == seen
@@ -222,8 +222,8 @@ async def refused(client: AsyncOctohooks, **how: Any) -> None:
     assert [violation.field for violation in raised.value.violations] == ["resume_token"]
 
 
-async def test_more_watches_than_an_environment_may_have_are_refused(tmp_path: Path) -> None:
-    async with serving(tmp_path, max_watches_per_environment=2) as server:
+async def test_more_watches_than_an_environment_may_have_are_refused(home: Home) -> None:
+    async with serving(home, max_watches_per_environment=2) as server:
         one, other = await server.new_tenant(), await server.new_tenant()
         async with (
             one.octohooks.attempt.watch() as first,
@@ -253,11 +253,11 @@ async def test_a_watch_ends_when_its_key_is_revoked(server: Server, tenant: Tena
 
 
 async def test_a_stopping_server_ends_its_watches_and_does_not_wait_for_them(
-    tmp_path: Path,
+    home: Home,
 ) -> None:
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
-        async with serving(tmp_path, shutdown_grace=timedelta(seconds=30)) as server:
+        async with serving(home, shutdown_grace=timedelta(seconds=30)) as server:
             tenant = await server.new_tenant()
             channel = await stack.enter_async_context(grpc.aio.insecure_channel(server.address))
             call = AttemptServiceStub(channel).WatchAttempts(

@@ -21,6 +21,7 @@ from octohooks_server.store.group_commit import GroupCommit
 from octohooks_server.store.outcomes import Recorded, record_outcomes
 from octohooks_server.store.tables import deliveries
 from sqlalchemy import func, select
+from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.server.store.world import LEASE, World
@@ -121,19 +122,27 @@ _NO_ERROR = "ERROR_KIND_UNSPECIFIED"
 class FlakyDatabase(Database):
     """A real database that is away whenever the test says so."""
 
-    away = False
+    def __init__(self, real: Database) -> None:
+        self._real = real
+        self.away = False
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         self._refuse()
-        async with super().write() as conn:
+        async with self._real.write() as conn:
             yield conn
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         self._refuse()
-        async with super().read() as conn:
+        async with self._real.read() as conn:
             yield conn
+
+    async def run_migration(self, migrate: Callable[[Connection], None]) -> None:
+        await self._real.run_migration(migrate)
+
+    async def close(self) -> None:
+        await self._real.close()
 
     def _refuse(self) -> None:
         if self.away:

@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from octohooks.v1.delivery_pb2 import (
@@ -158,27 +157,22 @@ async def test_a_delivery_under_way_is_not_attempted_a_second_time(world: World)
     assert [one.url for one in rig.sender.posts].count(post.url) == 1
 
 
-async def test_an_outcome_survives_a_database_that_is_away(
-    world: World, database_file: Path
-) -> None:
-    flaky = FlakyDatabase(f"sqlite:///{database_file}")
+async def test_an_outcome_survives_a_database_that_is_away(world: World) -> None:
+    flaky = FlakyDatabase(world.database)
     application = await world.application()
     endpoint = await world.endpoint(application)
     (message,) = await world.send(application)
-    try:
-        async with running_loop(world, database=flaky) as rig:
-            post = await rig.sender.next_post()
-            flaky.away = True
-            with capture_logs() as logs:
-                post.answer()
-                # Looks fail too; after several of them it comes back.
-                while len([one for one in logs if one["event"] == "claiming_failed"]) < 3:
-                    await a_turn()
-            flaky.away = False
-            await rig.recorded()
-            await a_look(rig)
-    finally:
-        await flaky.close()
+    async with running_loop(world, database=flaky) as rig:
+        post = await rig.sender.next_post()
+        flaky.away = True
+        with capture_logs() as logs:
+            post.answer()
+            # Looks fail too; after several of them it comes back.
+            while len([one for one in logs if one["event"] == "claiming_failed"]) < 3:
+                await a_turn()
+        flaky.away = False
+        await rig.recorded()
+        await a_look(rig)
     delivery = await world.delivery(message, endpoint)
     assert delivery.status == DELIVERY_STATUS_SUCCEEDED
     assert delivery.attempt_count == 1

@@ -181,3 +181,50 @@ async def test_a_retry_of_one_endpoint_is_not_held_up_by_the_backlog_of_another(
             assert post.url == url("flaky")
             post.answer(status)
         await rig.recorded(2)
+
+
+async def test_a_message_to_a_new_endpoint_does_not_wait_behind_the_backlogs_of_many_that_answer(
+    world: World,
+) -> None:
+    """They would fill every place again at once, since all of them are known to be quick."""
+    busy, new = await world.application(), await world.application()
+    for number in range(40):
+        await world.endpoint(busy, url=url(f"busy{number}"))
+    await world.endpoint(new, url=url("new"))
+    await world.send(busy, count=10)
+    async with running_loop(world, max_in_flight=8, max_in_flight_per_endpoint=4) as rig:
+        posts = await rig.sender.next_posts(6)
+        for _ in range(100):
+            posts.pop(0).answer()
+            posts.append(await rig.sender.next_post())
+        await rig.accept_and_hand_over(world.draft(new))
+        passed = 0
+        while posts[-1].url != url("new"):
+            posts.pop(0).answer()
+            posts.append(await rig.sender.next_post())
+            passed += 1
+    # No more than could wait in memory when it came.
+    assert passed <= 8 * (1 + loop_module._WAITING_PER_PLACE_IN_TOTAL)
+
+
+@pytest.mark.parametrize("seconds_each", [2, 15], ids=["slow", "timeout"])
+async def test_endpoints_that_are_slow_leave_places_to_those_that_were_not_tried_yet(
+    world: World, seconds_each: int
+) -> None:
+    """Whatever comes of the attempts at them: they take up places for long."""
+    slow, new = await world.application(), await world.application()
+    for number in range(20):
+        await world.endpoint(slow, url=url(f"slow{number}"))
+    await world.endpoint(new, url=url("new"))
+    await world.send(slow, count=50)
+    async with running_loop(world, max_in_flight=8, max_in_flight_per_endpoint=4) as rig:
+        for _ in range(20):
+            posts = await rig.sender.next_posts(4)
+            world.pass_time(seconds_each)
+            for post in posts:
+                post.answer()
+            await rig.recorded(len(posts))
+        await rig.accept_and_hand_over(world.draft(new))
+        # None of the slow ones is answered meanwhile.
+        async with asyncio.timeout(10):
+            (await rig.sender.next_post_to(url("new"))).answer()

@@ -3,24 +3,14 @@
 Each decoy listens where the attack aims and is asked, after the attempt, whether anybody connected.
 """
 
-import socket
-
 import pytest
 from octohooks.v1.attempt_pb2 import ErrorKind
 from octohooks_server.delivery.exchange import Exchange
 
-from tests.receivers import Decoy, Receiver, respond
+from tests.receivers import Decoy, Receiver, has_ipv6, respond
 from tests.server.delivery.sending import Names, post, sending
 
 BLOCKED = ErrorKind.ERROR_KIND_ADDRESS_BLOCKED
-
-
-def has_ipv6() -> bool:
-    try:
-        with socket.create_server(("::1", 0), family=socket.AF_INET6):
-            return True
-    except OSError:
-        return False
 
 
 needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6 loopback")

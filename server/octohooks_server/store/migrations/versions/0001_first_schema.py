@@ -8,14 +8,16 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+_ascii = sa.String().with_variant(sa.String(collation="C"), "postgresql")
+
 
 def upgrade() -> None:
     op.create_table(
         "api_keys",
-        sa.Column("id", sa.String(), nullable=False),
-        sa.Column("environment_id", sa.String(), nullable=False),
+        sa.Column("id", _ascii, nullable=False),
+        sa.Column("environment_id", _ascii, nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("display_prefix", sa.String(), nullable=False),
+        sa.Column("display_prefix", _ascii, nullable=False),
         sa.Column("key_hash", sa.LargeBinary(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=True),
         sa.Column("last_used_at", sa.BigInteger(), nullable=True),
@@ -26,9 +28,9 @@ def upgrade() -> None:
     op.create_index("api_keys_by_environment", "api_keys", ["environment_id", "id"], unique=False)
     op.create_table(
         "applications",
-        sa.Column("id", sa.String(), nullable=False),
-        sa.Column("environment_id", sa.String(), nullable=False),
-        sa.Column("uid", sa.String(), nullable=True),
+        sa.Column("id", _ascii, nullable=False),
+        sa.Column("environment_id", _ascii, nullable=False),
+        sa.Column("uid", _ascii, nullable=True),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("rate_limit", sa.Integer(), nullable=False),
         sa.Column("metadata", sa.Unicode(), nullable=True),
@@ -49,15 +51,31 @@ def upgrade() -> None:
         sqlite_where=sa.text("deleted_at IS NULL AND uid IS NOT NULL"),
         postgresql_where=sa.text("deleted_at IS NULL AND uid IS NOT NULL"),
     )
+    op.create_index(
+        "applications_deleted",
+        "applications",
+        ["id"],
+        unique=False,
+        sqlite_where=sa.text("deleted_at IS NOT NULL"),
+        postgresql_where=sa.text("deleted_at IS NOT NULL"),
+    )
+    op.create_index(
+        "applications_operational",
+        "applications",
+        ["environment_id"],
+        unique=True,
+        sqlite_where=sa.text("is_operational"),
+        postgresql_where=sa.text("is_operational"),
+    )
     op.create_table(
         "attempts",
-        sa.Column("id", sa.String(), nullable=False),
-        sa.Column("environment_id", sa.String(), nullable=False),
+        sa.Column("id", _ascii, nullable=False),
+        sa.Column("environment_id", _ascii, nullable=False),
         sa.Column("sequence", sa.BigInteger(), nullable=False),
-        sa.Column("application_id", sa.String(), nullable=False),
-        sa.Column("endpoint_id", sa.String(), nullable=False),
-        sa.Column("message_id", sa.String(), nullable=False),
-        sa.Column("event_type", sa.String(), nullable=False),
+        sa.Column("application_id", _ascii, nullable=False),
+        sa.Column("endpoint_id", _ascii, nullable=False),
+        sa.Column("message_id", _ascii, nullable=False),
+        sa.Column("event_type", _ascii, nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("trigger", sa.SmallInteger(), nullable=False),
         sa.Column("url", sa.Text(), nullable=False),
@@ -83,12 +101,12 @@ def upgrade() -> None:
     op.create_index("attempts_by_message", "attempts", ["message_id", "sequence"], unique=False)
     op.create_table(
         "cancellations",
-        sa.Column("environment_id", sa.String(), nullable=False),
+        sa.Column("environment_id", _ascii, nullable=False),
         sa.Column("sequence", sa.BigInteger(), nullable=False),
-        sa.Column("application_id", sa.String(), nullable=False),
-        sa.Column("endpoint_id", sa.String(), nullable=False),
-        sa.Column("message_id", sa.String(), nullable=False),
-        sa.Column("event_type", sa.String(), nullable=False),
+        sa.Column("application_id", _ascii, nullable=False),
+        sa.Column("endpoint_id", _ascii, nullable=False),
+        sa.Column("message_id", _ascii, nullable=False),
+        sa.Column("event_type", _ascii, nullable=False),
         sa.Column("reason", sa.SmallInteger(), nullable=False),
         sa.Column("attempt_count", sa.Integer(), nullable=False),
         sa.Column("last_attempt_at", sa.BigInteger(), nullable=True),
@@ -97,12 +115,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("environment_id", "sequence"),
         sqlite_with_rowid=False,
     )
+    op.create_index(
+        "cancellations_by_application",
+        "cancellations",
+        ["application_id", "sequence"],
+        unique=False,
+    )
     op.create_table(
         "deliveries",
-        sa.Column("message_id", sa.String(), nullable=False),
-        sa.Column("endpoint_id", sa.String(), nullable=False),
-        sa.Column("environment_id", sa.String(), nullable=False),
-        sa.Column("application_id", sa.String(), nullable=False),
+        sa.Column("message_id", _ascii, nullable=False),
+        sa.Column("endpoint_id", _ascii, nullable=False),
+        sa.Column("environment_id", _ascii, nullable=False),
+        sa.Column("application_id", _ascii, nullable=False),
         sa.Column("status", sa.SmallInteger(), nullable=False),
         sa.Column("cancel_reason", sa.SmallInteger(), nullable=False),
         sa.Column("claim", sa.Integer(), nullable=False),
@@ -139,7 +163,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "endpoint_secrets",
-        sa.Column("endpoint_id", sa.String(), nullable=False),
+        sa.Column("endpoint_id", _ascii, nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("secret", sa.Text(), nullable=False),
         sa.Column("signature_type", sa.SmallInteger(), nullable=False),
@@ -149,7 +173,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "endpoint_versions",
-        sa.Column("endpoint_id", sa.String(), nullable=False),
+        sa.Column("endpoint_id", _ascii, nullable=False),
         sa.Column("valid_from", sa.BigInteger(), nullable=False),
         sa.Column("event_types", sa.Unicode(), nullable=True),
         sa.Column("channels", sa.Unicode(), nullable=True),
@@ -158,10 +182,10 @@ def upgrade() -> None:
     )
     op.create_table(
         "endpoints",
-        sa.Column("id", sa.String(), nullable=False),
-        sa.Column("environment_id", sa.String(), nullable=False),
-        sa.Column("application_id", sa.String(), nullable=False),
-        sa.Column("uid", sa.String(), nullable=True),
+        sa.Column("id", _ascii, nullable=False),
+        sa.Column("environment_id", _ascii, nullable=False),
+        sa.Column("application_id", _ascii, nullable=False),
+        sa.Column("uid", _ascii, nullable=True),
         sa.Column("url", sa.Text(), nullable=False),
         sa.Column("description", sa.Text(), nullable=False),
         sa.Column("event_types", sa.Unicode(), nullable=True),
@@ -200,13 +224,18 @@ def upgrade() -> None:
     )
     op.create_table(
         "environments",
-        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("id", _ascii, nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("retry_schedule", sa.Unicode(), nullable=True),
         sa.Column("payload_retention", sa.BigInteger(), nullable=True),
         sa.Column("default_signature_type", sa.SmallInteger(), nullable=False),
         sa.Column("enforce_schemas", sa.Boolean(), nullable=False),
         sa.Column("last_sequence", sa.BigInteger(), nullable=False),
+        sa.Column("last_recorded_at", sa.BigInteger(), nullable=False),
+        sa.Column("cleaned_to", sa.BigInteger(), nullable=False),
+        sa.Column("cleaned_recorded_at", sa.BigInteger(), nullable=True),
+        sa.Column("purged_to", sa.BigInteger(), nullable=False),
+        sa.Column("purged_recorded_at", sa.BigInteger(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.Column("deleted_at", sa.BigInteger(), nullable=True),
@@ -214,8 +243,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "event_types",
-        sa.Column("environment_id", sa.String(), nullable=False),
-        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("environment_id", _ascii, nullable=False),
+        sa.Column("name", _ascii, nullable=False),
         sa.Column("description", sa.Text(), nullable=False),
         sa.Column("schema", sa.Text(), nullable=True),
         sa.Column("examples", sa.Unicode(), nullable=True),
@@ -227,7 +256,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "idempotent_answers",
-        sa.Column("scope", sa.String(), nullable=False),
+        sa.Column("scope", _ascii, nullable=False),
         sa.Column("key_hash", sa.LargeBinary(), nullable=False),
         sa.Column("request_hash", sa.LargeBinary(), nullable=False),
         sa.Column("answer", sa.LargeBinary(), nullable=True),
@@ -239,21 +268,21 @@ def upgrade() -> None:
     )
     op.create_table(
         "instance",
-        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("name", _ascii, nullable=False),
         sa.Column("value", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(
         "jobs",
-        sa.Column("id", sa.String(), nullable=False),
-        sa.Column("environment_id", sa.String(), nullable=False),
-        sa.Column("application_id", sa.String(), nullable=False),
-        sa.Column("endpoint_id", sa.String(), nullable=False),
+        sa.Column("id", _ascii, nullable=False),
+        sa.Column("environment_id", _ascii, nullable=False),
+        sa.Column("application_id", _ascii, nullable=False),
+        sa.Column("endpoint_id", _ascii, nullable=False),
         sa.Column("kind", sa.SmallInteger(), nullable=False),
         sa.Column("state", sa.SmallInteger(), nullable=False),
         sa.Column("since", sa.BigInteger(), nullable=False),
         sa.Column("until", sa.BigInteger(), nullable=False),
-        sa.Column("position", sa.String(), nullable=False),
+        sa.Column("position", _ascii, nullable=False),
         sa.Column("examined_count", sa.BigInteger(), nullable=False),
         sa.Column("scheduled_count", sa.BigInteger(), nullable=False),
         sa.Column("payload_deleted_count", sa.BigInteger(), nullable=False),
@@ -273,17 +302,17 @@ def upgrade() -> None:
     )
     op.create_table(
         "messages",
-        sa.Column("id", sa.String(), nullable=False),
-        sa.Column("environment_id", sa.String(), nullable=False),
-        sa.Column("application_id", sa.String(), nullable=False),
-        sa.Column("uid", sa.String(), nullable=True),
-        sa.Column("event_type", sa.String(), nullable=False),
+        sa.Column("id", _ascii, nullable=False),
+        sa.Column("environment_id", _ascii, nullable=False),
+        sa.Column("application_id", _ascii, nullable=False),
+        sa.Column("uid", _ascii, nullable=True),
+        sa.Column("event_type", _ascii, nullable=False),
         sa.Column("channels", sa.Unicode(), nullable=True),
         sa.Column("tags", sa.Unicode(), nullable=True),
         sa.Column("payload_retention", sa.BigInteger(), nullable=True),
         sa.Column("payload_expires_at", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.Column("addressed_to", sa.String(), nullable=True),
+        sa.Column("addressed_to", _ascii, nullable=True),
         sa.Column("payload", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )

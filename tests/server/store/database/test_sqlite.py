@@ -1,4 +1,4 @@
-"""Transactions, and what becomes of them when the database is away or the disk is full."""
+"""SQLite: its locks, its log, and what becomes of a write when the disk is full."""
 
 import asyncio
 import sqlite3
@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 from octohooks_server.errors import ResourceExhausted, Unavailable
-from octohooks_server.store.database import Database, insert_unless_taken
+from octohooks_server.store.database import Database, SqliteDatabase
 from octohooks_server.store.tables import instance
-from sqlalchemy import insert, select, text, update
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 
@@ -21,8 +20,15 @@ async def impatient(
     database_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Database]:
     """A database that waits for locks and connections no longer than a moment."""
-    monkeypatch.setattr("octohooks_server.store.database._BUSY_TIMEOUT_MS", 20)
-    database = Database(f"sqlite:///{database_file}")
+    monkeypatch.setattr("octohooks_server.store.database.sqlite._BUSY_TIMEOUT_MS", 20)
+    database = SqliteDatabase(f"sqlite:///{database_file}")
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def database(database_file: Path) -> AsyncIterator[Database]:
+    database = SqliteDatabase(f"sqlite:///{database_file}")
     yield database
     await database.close()
 
@@ -43,77 +49,6 @@ async def put(conn: AsyncConnection, name: str, value: bytes = b"") -> None:
 async def names(database: Database) -> set[str]:
     async with database.read() as conn:
         return set((await conn.execute(select(instance.c.name))).scalars())
-
-
-async def test_a_write_is_committed_at_the_end_of_its_block(database: Database) -> None:
-    async with database.write() as conn:
-        await put(conn, "one")
-        assert await names(database) == set()
-    assert await names(database) == {"one"}
-
-
-async def test_a_write_whose_block_raises_changes_nothing(database: Database) -> None:
-
-    async def fail() -> None:
-        async with database.write() as conn:
-            await put(conn, "one")
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        await fail()
-    assert await names(database) == set()
-    async with database.write() as conn:
-        await put(conn, "two")
-    assert await names(database) == {"two"}
-
-
-async def test_a_write_that_is_cancelled_changes_nothing(database: Database) -> None:
-    has_written = asyncio.Event()
-
-    async def write() -> None:
-        async with database.write() as conn:
-            await put(conn, "one")
-            has_written.set()
-            await asyncio.Event().wait()
-
-    task = asyncio.create_task(write())
-    await has_written.wait()
-    task.cancel()
-    await asyncio.wait([task])
-    assert await names(database) == set()
-    async with database.write() as conn:
-        await put(conn, "two")
-    assert await names(database) == {"two"}
-
-
-async def test_a_read_sees_one_state_of_the_database(database: Database) -> None:
-    async with database.read() as conn:
-        assert (await conn.execute(select(instance.c.name))).all() == []
-        async with database.write() as writing:
-            await put(writing, "one")
-        assert (await conn.execute(select(instance.c.name))).all() == []
-    assert await names(database) == {"one"}
-
-
-async def test_a_read_cannot_write(database: Database) -> None:
-    with pytest.raises(DBAPIError, match="readonly"):
-        async with database.read() as conn:
-            await put(conn, "one")
-
-
-async def test_writes_at_the_same_time_come_one_after_another(database: Database) -> None:
-    async with database.write() as conn:
-        await put(conn, "counter", b"0")
-
-    async def count() -> None:
-        async with database.write() as conn:
-            value = await conn.scalar(select(instance.c.value))
-            assert value is not None
-            await conn.execute(update(instance).values(value=str(int(value) + 1).encode()))
-
-    await asyncio.gather(*(count() for _ in range(50)))
-    async with database.read() as conn:
-        assert await conn.scalar(select(instance.c.value)) == b"50"
 
 
 async def test_a_write_that_has_only_read_so_far_is_not_overtaken(
@@ -219,14 +154,6 @@ async def test_a_full_disk_is_told_and_stores_nothing(database: Database) -> Non
     assert await names(database) == {"large"}
 
 
-async def test_a_defect_of_ours_is_not_taken_for_a_database_that_is_away(
-    database: Database,
-) -> None:
-    with pytest.raises(DBAPIError):
-        async with database.write() as conn:
-            await conn.execute(text("SELECT * FROM no_such_table"))
-
-
 async def test_closing_folds_the_log_into_the_database_file(
     database: Database, database_file: Path
 ) -> None:
@@ -237,13 +164,3 @@ async def test_closing_folds_the_log_into_the_database_file(
     assert [file.name for file in database_file.parent.iterdir()] == [database_file.name]
     with closing(sqlite3.connect(database_file)) as conn:
         assert conn.execute("SELECT name FROM instance").fetchall() == [("one",)]
-
-
-async def test_an_insert_unless_taken_says_which_rows_it_made(database: Database) -> None:
-    rows = [{"name": name, "value": b""} for name in ("one", "two", "one")]
-    statement = insert_unless_taken
-    async with database.write() as conn:
-        await put(conn, "two")
-        made = await conn.execute(statement(conn, instance).returning(instance.c.name), rows)
-        assert made.scalars().all() == ["one"]
-    assert await names(database) == {"one", "two"}

@@ -1,0 +1,67 @@
+"""What every database offers."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+
+from sqlalchemy.engine import Connection
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from octohooks_server.errors import ResourceExhausted, Unavailable
+
+# How long a piece of work waits for a lock or a connection.
+MOST_SECONDS_OF_WAITING = 5.0
+# What callers are told when the database is away.
+_COME_BACK_AFTER = timedelta(seconds=1)
+
+
+class DatabaseRefuses(Exception):
+    """The database lets nobody in by this name and password, or does not exist; says which."""
+
+
+class Database(ABC):
+    """One database, with one visible transaction for each piece of work.
+
+    `write()` and `read()` begin a transaction and commit it at the end of their block, or roll it
+    back when the block raises. A database that is away or stays locked raises `Unavailable`, a full
+    disk `ResourceExhausted`; nothing is stored then.
+    """
+
+    @abstractmethod
+    def write(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A transaction that may change things.
+
+        Each statement sees what was committed before it began. On SQLite one transaction comes
+        after another; on PostgreSQL several run at once, so that what is read in order to be
+        changed is read `FOR UPDATE`.
+        """
+
+    @abstractmethod
+    def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A transaction that sees one state of the database and changes nothing."""
+
+    @abstractmethod
+    async def run_migration(self, migrate: Callable[[Connection], None]) -> None:
+        """Calls `migrate(connection)` with a synchronous connection, in one transaction.
+
+        Servers that start together do so one after another.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Closes every connection."""
+
+
+def away() -> Unavailable:
+    """What a caller is told when the database cannot be reached or stays locked."""
+    return Unavailable(
+        "the database cannot be reached at the moment",
+        reason="DATABASE_UNAVAILABLE",
+        retry_after=_COME_BACK_AFTER,
+    )
+
+
+def disk_full() -> ResourceExhausted:
+    """What a caller is told when nothing more can be stored."""
+    return ResourceExhausted("the server's disk is full; nothing was stored", reason="STORAGE_FULL")

@@ -1,0 +1,187 @@
+"""PostgreSQL: a database that any number of servers share."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any
+
+import asyncpg
+import structlog
+from sqlalchemy import Table, event, text
+from sqlalchemy.engine import URL, Connection
+from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.exc import TimeoutError as NoConnectionInTime
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from octohooks_server.store.database.base import (
+    MOST_SECONDS_OF_WAITING,
+    Database,
+    DatabaseRefuses,
+    away,
+    disk_full,
+)
+from octohooks_server.store.database.statements import take_turn
+
+log = structlog.get_logger()
+
+_CHANNEL = "octohooks"
+_MILLISECONDS_OF_WAITING = str(round(MOST_SECONDS_OF_WAITING * 1000))
+_SETTINGS = {
+    "application_name": "octohooks",
+    "lock_timeout": _MILLISECONDS_OF_WAITING,
+    "statement_timeout": "30000",
+    # A server that is stopped or cut off in the middle of a transaction holds the locks of others
+    # no longer than this.
+    "idle_in_transaction_session_timeout": "10000",
+    # Statements are short; compiling one costs more than it saves.
+    "jit": "off",
+}
+# A network that swallows everything is noticed after this.
+_MOST_SECONDS_FOR_A_COMMAND = 40.0
+_SECONDS_AFTER_A_FAILURE = 1.0
+# A connection that is listened at is asked for a sign of life this often.
+_SECONDS_BETWEEN_SIGNS_OF_LIFE = 15.0
+
+_DISK_FULL = "53100"
+# SQLSTATE codes and classes of a database that is away, overloaded, starting or handing over, and
+# of locks that could not be had. Work that is repeated may succeed.
+_AWAY = ("08", "40", "53", "57", "55P03", "25P03", "58030")
+# Of a write that a server refuses which has handed over to another one.
+_READ_ONLY = "25006"
+# Of a user who is not let in, and of a database that does not exist.
+_REFUSED = ("28", "3D")
+
+
+class PostgresDatabase(Database):
+    """A database in a PostgreSQL server, by a URL as libpq takes it."""
+
+    def __init__(self, url: URL, *, connections: int) -> None:
+        self._dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        self._engine = create_async_engine(
+            "postgresql+asyncpg://",
+            connect_args={
+                "async_creator_fn": self._connect,
+                # Lists of rows make one statement for each length; the short ones come again.
+                "prepared_statement_cache_size": 500,
+            },
+            pool_size=connections,
+            max_overflow=0,
+            # An error's text goes to the log, and parameters hold payloads and secrets.
+            hide_parameters=True,
+            pool_timeout=MOST_SECONDS_OF_WAITING,
+        )
+        self._reader = self._engine.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
+
+        @event.listens_for(self._engine.sync_engine, "checkout")
+        def skip_closed(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:
+            # The database went away while the connection was idle.
+            if dbapi_connection.driver_connection.is_closed():
+                raise DisconnectionError
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """See `Database.write`."""
+        with _translated_errors(_READ_ONLY):
+            async with self._engine.begin() as conn:
+                yield conn
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """See `Database.read`."""
+        with _translated_errors():
+            async with self._reader.begin() as conn:
+                yield conn
+
+    @asynccontextmanager
+    async def long_write(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction like `write`, which may take as long as it needs and waits for locks."""
+        async with self.write() as conn:
+            for limit in (
+                "statement_timeout",
+                "lock_timeout",
+                "idle_in_transaction_session_timeout",
+            ):
+                await conn.execute(text(f"SET LOCAL {limit} = 0"))
+            yield conn
+
+    async def copy_into(
+        self, conn: AsyncConnection, table: Table, rows: Sequence[tuple[Any, ...]]
+    ) -> None:
+        """Adds rows, each with all columns in the table's order, as the driver takes them."""
+        raw = await conn.get_raw_connection()
+        driver: Any = raw.driver_connection
+        await driver.copy_records_to_table(
+            table.name, records=rows, columns=[column.name for column in table.c]
+        )
+
+    async def run_migration(self, migrate: Callable[[Connection], None]) -> None:
+        """See `Database.run_migration`."""
+        async with self.long_write() as conn:
+            await take_turn(conn, "schema")
+            await conn.run_sync(migrate)
+
+    async def listen(self, hear: Callable[[str], None], connected: Callable[[], None]) -> None:
+        """Calls `hear` with each text that a server on this database tells, until cancelled.
+
+        Calls `connected` at the beginning and whenever texts may have been missed, since the
+        connection had to be made anew.
+        """
+        while True:
+            with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                await self._listen_once(hear, connected)
+            await asyncio.sleep(_SECONDS_AFTER_A_FAILURE)
+
+    async def _listen_once(
+        self, hear: Callable[[str], None], connected: Callable[[], None]
+    ) -> None:
+        connection = await self._connect()
+        try:
+            await connection.add_listener(_CHANNEL, lambda *told: hear(str(told[-1])))
+            connected()
+            while not connection.is_closed():
+                await asyncio.sleep(_SECONDS_BETWEEN_SIGNS_OF_LIFE)
+                await connection.execute("SELECT 1")
+        finally:
+            connection.terminate()
+
+    async def tell(self, text: str) -> None:
+        """Tells a text of at most 8,000 bytes to every server that listens."""
+        async with self.write() as conn:
+            await conn.exec_driver_sql("SELECT pg_notify($1, $2)", (_CHANNEL, text))
+
+    async def close(self) -> None:
+        """See `Database.close`."""
+        await self._engine.dispose()
+
+    async def _connect(self) -> "asyncpg.Connection[asyncpg.Record]":
+        return await asyncpg.connect(
+            self._dsn,
+            timeout=MOST_SECONDS_OF_WAITING,
+            command_timeout=_MOST_SECONDS_FOR_A_COMMAND,
+            server_settings=_SETTINGS,
+            # The dialect keeps prepared statements itself.
+            statement_cache_size=0,
+        )
+
+
+@contextmanager
+def _translated_errors(*away_too: str) -> Iterator[None]:
+    """Turns the database's own failures into the domain's; a defect of ours stays what it is.
+
+    `away_too` are more codes of a database that is away.
+    """
+    try:
+        yield
+    except (NoConnectionInTime, OSError, TimeoutError, DisconnectionError) as error:
+        raise away() from error
+    except DBAPIError as error:
+        code = str(getattr(error.orig, "sqlstate", None) or "")
+        if code == _DISK_FULL:
+            raise disk_full() from error
+        if code.startswith(_REFUSED):
+            raise DatabaseRefuses(str(error.orig)) from error
+        if error.connection_invalidated or code.startswith((*_AWAY, *away_too)):
+            raise away() from error
+        raise

@@ -1,0 +1,108 @@
+"""Statements and parts of statements that each database writes in its own way."""
+
+from collections.abc import Collection, Iterable
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+from sqlalchemy import Boolean, ColumnElement, String, Table, Text, bindparam, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+_POSTGRESQL = "postgresql"
+
+
+def insert_unless_taken(conn: AsyncConnection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """An INSERT that makes no row where a unique key is taken, instead of failing.
+
+    With `returning()` it tells which rows were made. Where another transaction is about to take the
+    key, it waits for its end.
+    """
+    if conn.dialect.name == _POSTGRESQL:
+        return postgresql.insert(table).on_conflict_do_nothing()
+    return sqlite.insert(table).on_conflict_do_nothing()
+
+
+async def take_turn(conn: AsyncConnection, name: str, *, wait: bool = True) -> bool:
+    """Makes this transaction, until it ends, the only one by this name among all servers.
+
+    Without `wait`, False when there is another one; else it waits for its end.
+    """
+    if conn.dialect.name != _POSTGRESQL:
+        # One transaction that writes comes after another anyway.
+        return True
+    number = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), signed=True)
+    if wait:
+        await conn.execute(select(func.pg_advisory_xact_lock(number)))
+        return True
+    return bool(await conn.scalar(select(func.pg_try_advisory_xact_lock(number))))
+
+
+class _Texts(TypeDecorator[list[str]]):
+    """A list of texts as one parameter, however many there are."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == _POSTGRESQL:
+            return dialect.type_descriptor(postgresql.ARRAY(String()))
+        return dialect.type_descriptor(Text())
+
+    def process_bind_param(self, value: list[str] | None, dialect: Dialect) -> Any:
+        assert value is not None
+        return value if dialect.name == _POSTGRESQL else orjson.dumps(value).decode()
+
+
+class _Among(FunctionElement[bool]):
+    name = "among"
+    type = Boolean()
+    inherit_cache = True
+
+
+@compiles(_Among)
+def _among_of_sqlite(element: _Among, compiler: SQLCompiler, **options: Any) -> str:
+    column, texts = element.clauses
+    found = compiler.process(column, **options)
+    return f"{found} IN (SELECT value FROM json_each({compiler.process(texts, **options)}))"
+
+
+@compiles(_Among, _POSTGRESQL)
+def _among_of_postgresql(element: _Among, compiler: SQLCompiler, **options: Any) -> str:
+    column, texts = element.clauses
+    found = compiler.process(column, **options)
+    return f"{found} = ANY ({compiler.process(texts, **options)})"
+
+
+def among(column: ColumnElement[Any], values: Iterable[str]) -> ColumnElement[bool]:
+    """The condition that a column has one of these texts.
+
+    It reads the same however many there are, so that it is compiled and prepared once, which
+    `column.in_()` is not.
+    """
+    return _Among(column, bindparam(None, list(values), type_=_Texts))
+
+
+def key_pairs(
+    conn: AsyncConnection, first: str, second: str, pairs: Collection[tuple[str, str]]
+) -> Any:
+    """A table of two columns with these names, which holds these pairs.
+
+    Like `among`, it reads the same however many there are.
+    """
+    if conn.dialect.name == _POSTGRESQL:
+        firsts = bindparam(None, [pair[0] for pair in pairs], type_=_Texts)
+        seconds = bindparam(None, [pair[1] for pair in pairs], type_=_Texts)
+        return (
+            func.unnest(firsts, seconds).table_valued(first, second, name="wanted").render_derived()
+        )
+    rows = bindparam(None, list(pairs), type_=_Texts)
+    row = func.json_each(rows).table_valued("value").c.value
+    return select(
+        func.json_extract(row, "$[0]").label(first), func.json_extract(row, "$[1]").label(second)
+    ).subquery("wanted")

@@ -1,0 +1,224 @@
+"""PostgreSQL: connections that are lost, locks that are held, and what servers tell each other."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import asyncpg
+import pytest
+from octohooks_server.errors import Unavailable
+from octohooks_server.store.database import (
+    Database,
+    DatabaseRefuses,
+    PostgresDatabase,
+    open_database,
+    postgresql,
+    take_turn,
+)
+from octohooks_server.store.tables import instance
+from sqlalchemy import insert, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tests.postgresql import Cluster
+from tests.waiting import eventually
+
+
+@pytest.fixture
+async def url(cluster: Cluster) -> AsyncIterator[str]:
+    """An empty database of the test's own."""
+    async with cluster.database() as url:
+        yield url
+
+
+@pytest.fixture
+async def database(url: str) -> AsyncIterator[PostgresDatabase]:
+    database = open_database(url, connections=3)
+    assert isinstance(database, PostgresDatabase)
+    yield database
+    await database.close()
+
+
+async def put(conn: AsyncConnection, name: str) -> None:
+    await conn.execute(insert(instance), {"name": name, "value": b""})
+
+
+async def names(database: Database) -> set[str]:
+    async with database.read() as conn:
+        return set((await conn.execute(select(instance.c.name))).scalars())
+
+
+async def end_all_others(url: str) -> None:
+    """Ends every connection to the database, as a restart of the server does."""
+    connection = await asyncpg.connect(url)
+    await connection.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    await connection.close()
+
+
+@asynccontextmanager
+async def locked(url: str, table: str) -> AsyncIterator[None]:
+    """While the block runs, somebody else keeps all others out of a table."""
+    connection = await asyncpg.connect(url)
+    async with connection.transaction():
+        await connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        yield
+    await connection.close()
+
+
+async def test_a_commit_is_on_disk_before_it_is_told(database: Database) -> None:
+    async with database.write() as conn:
+        assert await conn.scalar(text("SHOW synchronous_commit")) == "on"
+
+
+async def test_a_connection_that_was_lost_while_idle_is_replaced_unseen(
+    database: Database, url: str
+) -> None:
+    assert await names(database) == set()
+    await end_all_others(url)
+    await asyncio.sleep(0)
+    async with database.write() as conn:
+        await put(conn, "one")
+    assert await names(database) == {"one"}
+
+
+async def test_a_connection_that_is_lost_in_a_transaction_is_unavailable_and_stores_nothing(
+    database: Database, url: str
+) -> None:
+
+    async def write() -> None:
+        async with database.write() as conn:
+            await put(conn, "one")
+            await end_all_others(url)
+            await put(conn, "two")
+
+    with pytest.raises(Unavailable) as refusal:
+        await write()
+    assert refusal.value.reason == "DATABASE_UNAVAILABLE"
+    assert await names(database) == set()
+
+
+async def test_a_lock_that_is_held_too_long_is_unavailable(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(postgresql._SETTINGS, "lock_timeout", "20")
+    database = open_database(url)
+    async with locked(url, "instance"):
+        with pytest.raises(Unavailable):
+            await names(database)
+    assert await names(database) == set()
+    await database.close()
+
+
+async def test_two_transactions_that_wait_for_each_other_are_not_both_lost(
+    database: Database,
+) -> None:
+    async with database.write() as conn:
+        await put(conn, "a")
+        await put(conn, "b")
+    both_hold_one = asyncio.Barrier(2)
+
+    async def take(first: str, second: str) -> None:
+        async with database.write() as conn:
+            for name in (first, second):
+                await conn.execute(
+                    select(instance).where(instance.c.name == name).with_for_update()
+                )
+                if name == first:
+                    await both_hold_one.wait()
+
+    results = await asyncio.gather(take("a", "b"), take("b", "a"), return_exceptions=True)
+    assert sorted(map(type, results), key=str) == sorted([Unavailable, type(None)], key=str)
+
+
+async def test_a_transaction_that_gets_no_connection_in_time_is_unavailable(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql, "MOST_SECONDS_OF_WAITING", 0.2)
+    database = open_database(url, connections=2)
+    async with AsyncExitStack() as stack:
+        for _ in range(2):
+            await stack.enter_async_context(database.read())
+        with pytest.raises(Unavailable):
+            await stack.enter_async_context(database.read())
+    assert await names(database) == set()
+    await database.close()
+
+
+async def test_a_server_that_is_not_there_is_unavailable() -> None:
+    database = open_database("postgresql://octohooks@127.0.0.1:1/octohooks")
+    with pytest.raises(Unavailable):
+        await names(database)
+    await database.close()
+
+
+async def test_a_database_that_does_not_exist_refuses(cluster: Cluster) -> None:
+    database = open_database(cluster.url("nobody_made_it"))
+    with pytest.raises(DatabaseRefuses, match="does not exist"):
+        await names(database)
+    await database.close()
+
+
+async def test_a_transaction_that_stands_still_gives_its_locks_up(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As that of a server does which was stopped in the middle of it."""
+    monkeypatch.setitem(postgresql._SETTINGS, "idle_in_transaction_session_timeout", "100")
+    stopped, other = open_database(url), open_database(url)
+
+    async def stand_still() -> None:
+        async with stopped.write() as conn:
+            await take_turn(conn, "a turn")
+            async with other.write() as waiting:
+                await take_turn(waiting, "a turn")
+            await put(conn, "too late")
+
+    with pytest.raises(Unavailable):
+        await stand_still()
+    assert await names(other) == set()
+    await stopped.close()
+    await other.close()
+
+
+async def test_a_turn_that_is_taken_is_not_waited_for_unless_asked_to(url: str) -> None:
+    one, other = open_database(url), open_database(url)
+    async with one.write() as conn:
+        assert await take_turn(conn, "a turn", wait=False)
+        async with other.write() as waiting:
+            assert not await take_turn(waiting, "a turn", wait=False)
+            assert await take_turn(waiting, "another one", wait=False)
+    async with other.write() as conn:
+        assert await take_turn(conn, "a turn", wait=False)
+    await one.close()
+    await other.close()
+
+
+async def test_what_is_told_is_heard_by_all_that_listen_also_after_a_lost_connection(
+    database: PostgresDatabase, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql, "_SECONDS_AFTER_A_FAILURE", 0.01)
+    heard: list[str] = []
+    connects = 0
+
+    def connected() -> None:
+        nonlocal connects
+        connects += 1
+
+    async def is_connected(times: int) -> bool:
+        return connects >= times
+
+    async def has_heard(*texts: str) -> bool:
+        return heard == list(texts)
+
+    listening = asyncio.create_task(database.listen(heard.append, connected))
+    await eventually(lambda: is_connected(1))
+    await database.tell("one")
+    await eventually(lambda: has_heard("one"))
+
+    await end_all_others(url)
+    await eventually(lambda: is_connected(2))
+    await database.tell("two")
+    await eventually(lambda: has_heard("one", "two"))
+    listening.cancel()
+    await asyncio.wait([listening])
