@@ -92,6 +92,28 @@ class Cluster:
         finally:
             await self.drop(name)
 
+    async def restart(self) -> None:
+        """Ends the server as a crash does, and starts it again."""
+        data = self.server.pgdata
+        process = await asyncio.create_subprocess_exec(
+            str(self.server.bin_path / "pg_ctl"),
+            *(
+                "restart",
+                "-w",
+                "-s",
+                "-m",
+                "immediate",
+                "-D",
+                str(data),
+                "-l",
+                str(self.server.log),
+            ),
+            user=self.server.system_user,
+        )
+        assert await process.wait() == 0
+        # It looks for the new process.
+        self.server.ensure_postgres_running()
+
     async def execute(self, statement: str) -> None:
         """Runs a statement outside of every transaction."""
         connection = await asyncpg.connect(self.url("postgres"))

@@ -2,13 +2,21 @@
 
 import asyncio
 import signal
+import tempfile
+import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 
+import grpc
 import pytest
+from octohooks import OctohooksError
 
 from tests.acceptance.conftest import StartServer
+from tests.acceptance.events import next_attempt, next_cancelled
+from tests.acceptance.receiving import answer_after
 from tests.acceptance.shared_database import fleet
 from tests.postgresql import Cluster
+from tests.receivers import Receiver
 
 
 @pytest.fixture
@@ -17,6 +25,12 @@ async def database_url(cluster: Cluster) -> AsyncIterator[str]:
     name = await cluster.create_empty()
     yield cluster.url(name)
     await cluster.drop(name)
+
+
+@pytest.fixture
+def own_cluster() -> Cluster:
+    """A PostgreSQL server of the test's own, which keeps what it says it keeps."""
+    return Cluster(Path(tempfile.gettempdir()) / f"octohooks-tests-{uuid.uuid4().hex}", "")
 
 
 @pytest.mark.timeout(240)
@@ -31,6 +45,74 @@ async def test_servers_that_share_a_database_deliver_everything_once(
         await servers.until_all_is_recorded(servers.servers[-1])
         assert len(servers.accepted) == 10_000
         assert servers.arrivals() == dict.fromkeys(servers.accepted, 1)
+
+
+@pytest.mark.timeout(240)
+async def test_a_restart_of_postgresql_in_the_middle_needs_no_restart_of_the_servers(
+    start_server: StartServer, own_cluster: Cluster
+) -> None:
+    """Nothing is lost; what was in flight comes twice at the most."""
+    url = own_cluster.url(await own_cluster.create_empty())
+    async with fleet(start_server, url, 2, request_timeout="1", lease="6") as servers:
+        await servers.publish(500)
+        publishing = asyncio.create_task(servers.publish(2_000))
+        for _ in range(100):
+            await servers.receiver.next_request()
+        await own_cluster.restart()
+        await publishing
+        await servers.until_all_is_delivered()
+        await servers.until_all_is_recorded(servers.servers[0])
+        arrivals = servers.arrivals()
+        assert len(servers.accepted) == 2_500
+        # What was accepted although its answer was lost arrives under the key of the repetition.
+        assert set(arrivals) == servers.accepted
+        for server in servers.servers:
+            assert await server.stop() == 0
+
+
+async def test_an_endpoint_that_one_server_disables_gets_nothing_more_from_another(
+    start_server: StartServer, database_url: str
+) -> None:
+    gate = asyncio.Event()
+    async with (
+        Receiver(answer_after(gate)) as receiver,
+        fleet(start_server, database_url, 2, max_in_flight_per_endpoint="1") as servers,
+    ):
+        one, other = servers.servers
+        async with servers.client(one) as at_one, servers.client(other) as at_other:
+            await at_one.application.create(uid="acme")
+            await at_one.endpoint.create("acme", url=receiver.url, uid="main")
+            async with at_one.attempt.watch(application="acme") as watch:
+                await watch.wait_until_live()
+                sent = [
+                    await at_other.message.create("acme", event_type="a.b", payload={})
+                    for _ in range(5)
+                ]
+                first = await receiver.next_request()
+                await at_one.endpoint.update("acme", "main", disabled=True)
+                waiting = {message.id for message in sent} - {first.header("webhook-id")}
+                while waiting:
+                    waiting.discard((await next_cancelled(watch)).message)
+                gate.set()
+                await next_attempt(watch)
+        assert len(receiver.requests) == 1
+
+
+async def test_calls_and_deliveries_can_be_left_to_servers_of_their_own(
+    start_server: StartServer, database_url: str
+) -> None:
+    async with fleet(start_server, database_url, 1, role="api") as servers:
+        deliverer = await start_server(database_url=database_url, role="delivery")
+        await servers.publish(200)
+        await servers.until_all_is_delivered()
+        await servers.until_all_is_recorded(servers.servers[0])
+        assert servers.arrivals() == dict.fromkeys(servers.accepted, 1)
+        assert not servers.servers[0].logs("draining")
+        async with servers.client(deliverer) as client:
+            with pytest.raises(OctohooksError) as refusal:
+                await client.application.get("acme")
+        assert refusal.value.code is grpc.StatusCode.UNIMPLEMENTED
+        assert await deliverer.stop() == 0
 
 
 @pytest.mark.timeout(240)

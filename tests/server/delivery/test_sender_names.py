@@ -68,6 +68,15 @@ async def test_a_name_that_hangs_is_given_up() -> None:
             await resolver.addresses("hangs.test")
 
 
+async def test_a_name_that_takes_long_is_waited_for_although_others_are_found_at_once() -> None:
+    """Both of its questions are asked again and again, until an answer comes."""
+    async with resolving() as (resolver, server):
+        for number in range(10):
+            await resolver.addresses(f"ok{number}.test")
+        server.losses = 2 * 3
+        assert list(await resolver.addresses("ok-at-last.test")) == ["127.0.0.1"]
+
+
 async def test_forty_names_that_hang_do_not_hold_up_another() -> None:
     async with resolving() as (resolver, server):
         hanging = [

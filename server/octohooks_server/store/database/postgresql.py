@@ -9,7 +9,7 @@ import asyncpg
 import structlog
 from sqlalchemy import Table, event, text
 from sqlalchemy.engine import URL, Connection
-from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, InternalError
 from sqlalchemy.exc import TimeoutError as NoConnectionInTime
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
@@ -84,14 +84,14 @@ class PostgresDatabase(Database):
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """See `Database.write`."""
         with _translated_errors(_READ_ONLY):
-            async with self._engine.begin() as conn:
+            async with self._engine.begin() as conn, _given_up_when_confused(conn):
                 yield conn
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """See `Database.read`."""
         with _translated_errors():
-            async with self._reader.begin() as conn:
+            async with self._reader.begin() as conn, _given_up_when_confused(conn):
                 yield conn
 
     @asynccontextmanager
@@ -166,6 +166,20 @@ class PostgresDatabase(Database):
         )
 
 
+@asynccontextmanager
+async def _given_up_when_confused(conn: AsyncConnection) -> AsyncIterator[None]:
+    """Keeps a connection out of the pool that the driver no longer knows the state of.
+
+    After a BEGIN that failed, it takes every later one for a nested one; and when the server ends a
+    connection while a statement is on its way, it may not notice the end.
+    """
+    try:
+        yield
+    except (InterfaceError, InternalError):
+        await conn.invalidate()
+        raise
+
+
 @contextmanager
 def _translated_errors(*away_too: str) -> Iterator[None]:
     """Turns the database's own failures into the domain's; a defect of ours stays what it is.
@@ -182,6 +196,9 @@ def _translated_errors(*away_too: str) -> Iterator[None]:
             raise disk_full() from error
         if code.startswith(_REFUSED):
             raise DatabaseRefuses(str(error.orig)) from error
+        if isinstance(error, InternalError) and not code:
+            # The driver's own: the server ended the connection at this moment.
+            raise away() from error
         if error.connection_invalidated or code.startswith((*_AWAY, *away_too)):
             raise away() from error
         raise

@@ -5,14 +5,14 @@ from hashlib import blake2b
 from typing import Any
 
 import orjson
-from sqlalchemy import Boolean, ColumnElement, String, Table, Text, bindparam, func, select
+from sqlalchemy import ColumnElement, String, Table, Text, bindparam, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy.types import NullType, TypeDecorator, TypeEngine
 
 _POSTGRESQL = "postgresql"
 
@@ -59,10 +59,15 @@ class _Texts(TypeDecorator[list[str]]):
         return value if dialect.name == _POSTGRESQL else orjson.dumps(value).decode()
 
 
-class _Among(FunctionElement[bool]):
+class _Among(FunctionElement[Any]):
     name = "among"
-    type = Boolean()
+    # Of a Boolean, SQLite would be asked whether it equals 1, for which it uses no index.
+    type = NullType()
     inherit_cache = True
+
+    def self_group(self, against: Any = None) -> Any:
+        # Else it would be compared with 1 on SQLite, and no index would be used.
+        return self
 
 
 @compiles(_Among)

@@ -1,0 +1,94 @@
+"""Several server processes on one port, and the one that watches over them."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.acceptance.conftest import StartServer
+from tests.acceptance.process import ServerEnded, ServerProcess
+from tests.postgresql import Cluster
+from tests.receivers import Receiver
+from tests.waiting import eventually
+
+
+@pytest.fixture
+async def server(start_server: StartServer, cluster: Cluster) -> AsyncIterator[ServerProcess]:
+    """Three workers on one port."""
+    name = await cluster.create_empty()
+    server = await start_server(database_url=cluster.url(name), workers="3")
+    await all_serve(server, 3)
+    yield server
+    server.discard()
+    await cluster.drop(name)
+
+
+def workers(server: ServerProcess) -> list[int]:
+    """The process IDs of all workers that ever served, in the order of their starts."""
+    return [int(line["pid"]) for line in server.logs("serving")]
+
+
+async def all_serve(server: ServerProcess, count: int) -> None:
+    """Returns once so many workers have begun to serve."""
+
+    async def has_begun() -> bool:
+        return len(workers(server)) >= count
+
+    await eventually(has_begun)
+
+
+async def is_gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    await asyncio.sleep(0)
+    return False
+
+
+async def test_workers_share_the_port_and_the_work(server: ServerProcess) -> None:
+    assert {line["address"] for line in server.logs("serving")} == {server.address}
+    async with Receiver() as receiver, server.connect() as client:
+        await client.application.create(uid="acme")
+        await client.endpoint.create("acme", url=receiver.url)
+        for _ in range(20):
+            await client.message.create("acme", event_type="a.b", payload={})
+        for _ in range(20):
+            await receiver.next_request()
+
+
+async def test_a_worker_that_dies_is_replaced(server: ServerProcess) -> None:
+    first, *others = workers(server)
+    os.kill(first, signal.SIGKILL)
+    await server.logged("worker_ended", code=128 + signal.SIGKILL)
+    await all_serve(server, 4)
+    assert workers(server)[3] not in (first, *others)
+    async with server.connect() as client:
+        assert [one async for one in client.application.list()] == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_stops_all_of_them_in_order(
+    server: ServerProcess, number: signal.Signals
+) -> None:
+    server.signal(number)
+    assert await server.exited() == 0
+    assert len([line for line in server.logs("stopped") if "workers" not in line]) == 3
+    for pid in workers(server):
+        await eventually(lambda pid=pid: is_gone(pid))  # type: ignore[misc]
+
+
+async def test_no_worker_outlives_the_one_that_watches_over_it(server: ServerProcess) -> None:
+    server.signal(signal.SIGKILL)
+    for pid in workers(server):
+        await eventually(lambda pid=pid: is_gone(pid))  # type: ignore[misc]
+
+
+async def test_workers_that_refuse_their_settings_end_all(
+    start_server: StartServer, cluster: Cluster
+) -> None:
+    """Starting them again and again would change nothing."""
+    with pytest.raises(ServerEnded, match="does not exist"):
+        await start_server(database_url=cluster.url("nobody_made_it"), workers="2")

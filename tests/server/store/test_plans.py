@@ -1,0 +1,266 @@
+"""Each statement on the way of a message finds its rows by an index, however many there are."""
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from octohooks.v1.application_pb2 import Application
+from octohooks.v1.job_pb2 import JobKind
+from octohooks_server.rules.ids import APPLICATION
+from octohooks_server.store import attempts, deliveries, idempotency, jobs, payloads, retirement
+from octohooks_server.store.acceptance import Accepted
+from octohooks_server.store.columns import to_microseconds
+from octohooks_server.store.database import Database, open_database
+from octohooks_server.store.deliveries import Scope
+from octohooks_server.store.idempotency import KeyedRequest
+from octohooks_server.store.jobs import JobRequest
+from octohooks_server.store.messages import MessageFilter
+from octohooks_server.store.migrations import migrate
+from sqlalchemy import event, text
+from sqlalchemy.engine import Engine
+
+from benchmarks.history import History, statements
+from tests.postgresql import Cluster
+from tests.server.store.world import NOON, World
+
+pytestmark = [pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
+
+_ROWS = 1_000_000
+# Whatever grows with the messages that were ever sent.
+_LARGE = "messages|deliveries|attempts|cancellations|idempotent_answers"
+_WHOLE_TABLE = {
+    "sqlite": re.compile(rf"SCAN ({_LARGE})\b"),
+    "postgresql": re.compile(rf"Seq Scan on ({_LARGE})\b"),
+}
+
+
+# How PostgreSQL goes about a statement whose parameters it does not look at.
+_GENERIC_PLAN = """
+CREATE FUNCTION generic_plan(statement text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN QUERY EXECUTE 'EXPLAIN (GENERIC_PLAN) ' || statement;
+END $$
+"""
+
+
+class Old:
+    """A world in which a million messages have been delivered."""
+
+    def __init__(self, world: World, kind: str, application: str, endpoint: str) -> None:
+        self.world = world
+        self.kind = kind
+        self.application = application
+        self.endpoint = endpoint
+
+    @property
+    def scope(self) -> Scope:
+        """The environment."""
+        return Scope(self.world.environment_id)
+
+    async def assert_no_table_is_read_whole(self, seen: dict[str, Any]) -> None:
+        """Fails for a statement whose plan goes through a table from end to end."""
+        assert seen, "no statement was run"
+        for statement, parameters in seen.items():
+            for plan in await self._plans(statement, parameters):
+                assert not _WHOLE_TABLE[self.kind].search(plan), f"{statement}\n\n{plan}"
+
+    async def _plans(self, statement: str, parameters: Any) -> list[str]:
+        """How the database goes about a statement: with these values, and with any."""
+        async with self.world.database.read() as conn:
+            # The driver itself begins nothing.
+            await conn.execute(text("SELECT 1"))
+            if self.kind == "sqlite":
+                rows = await conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+                return ["\n".join(row.detail for row in rows)]
+            driver: Any = (await conn.get_raw_connection()).driver_connection
+            # Where a table is small yet, it is seen whether an index could be used.
+            await driver.execute("SET LOCAL enable_seqscan = off")
+            found = [
+                await driver.fetch(f"EXPLAIN {statement}", *parameters),
+                await driver.fetch("SELECT generic_plan($1)", statement),
+            ]
+            return ["\n".join(row[0] for row in rows) for rows in found]
+
+
+@contextmanager
+def statements_of_the_store() -> Iterator[dict[str, Any]]:
+    """The statements that are run in the block, each with its first parameters."""
+    seen: dict[str, Any] = {}
+
+    def note(_c: Any, _u: Any, statement: str, parameters: Any, _x: Any, many: bool) -> None:
+        if statement.startswith(("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")):
+            seen.setdefault(statement, parameters[0] if many else parameters)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["sqlite", "postgresql"])
+async def old(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Old]:
+    kind: str = request.param
+    if kind == "sqlite":
+        file = tmp_path_factory.mktemp("old") / "octohooks.db"
+        yield await _filled(open_database(f"sqlite:///{file}"), kind)
+        file.unlink()
+        return
+    cluster: Cluster = request.getfixturevalue("cluster")
+    async with cluster.database() as url:
+        database = open_database(url)
+        yield await _filled(database, kind)
+        await database.close()
+
+
+async def _filled(database: Database, kind: str) -> Old:
+    await database.run_migration(migrate)
+    world = await World.make(database)
+    application = await world.application("acme")
+    endpoint = await world.endpoint(application)
+    history = History(world.environment_id, [(application, endpoint)], _ROWS)
+    made = statements(history, now=to_microseconds(NOON), dialect=kind)
+    async with database.write() as conn:
+        if kind == "sqlite":
+            await conn.exec_driver_sql("PRAGMA cache_size = -200000")
+        else:
+            await conn.execute(text("SET LOCAL statement_timeout = 0"))
+        for statement in made:
+            await conn.exec_driver_sql(statement)
+    if kind == "postgresql":
+        async with database.write() as conn:
+            # As autovacuum does after a while.
+            await conn.execute(text("ANALYZE"))
+            await conn.execute(text(_GENERIC_PLAN))
+    return Old(world, kind, application, endpoint)
+
+
+async def test_acceptance_reads_no_table_whole(old: Old) -> None:
+    world = old.world
+    keyed = KeyedRequest(world.environment_id, b"k" * 32, b"r" * 32)
+    inline = Application(id=world.ids.new(APPLICATION), uid="inline")
+    with statements_of_the_store() as seen:
+        results = await world.accept(
+            world.draft("acme"),
+            world.draft("acme", uid=world.ids.new("")),
+            world.draft("acme", keyed=keyed),
+            world.draft("inline", inline_application=inline),
+        )
+        async with world.database.read() as conn:
+            await idempotency.is_used(conn, keyed, now=world.now)
+    assert all(isinstance(result, Accepted) for result in results)
+    await old.assert_no_table_is_read_whole(seen)
+
+
+async def test_delivery_reads_no_table_whole(old: Old) -> None:
+    world = old.world
+    await world.send("acme", 30)
+    with statements_of_the_store() as seen:
+        async with world.database.read() as conn:
+            await deliveries.next_due_at(conn)
+        # Fewer than are due, and then those that wait behind an endpoint without room.
+        few = (await world.claim(limit=10)).deliveries
+        more = (await world.claim(limit=5, room=lambda endpoint: 0)).deliveries
+        async with world.database.write() as conn:
+            await deliveries.give_back(conn, few[5:], due_at=world.now)
+        outcomes = [world.outcome(few[0], 200), world.outcome(few[1], 500)]
+        results = await world.record(*outcomes)
+    assert (len(few), len(more), [one.applied for one in results]) == (10, 0, [True, True])
+    await old.assert_no_table_is_read_whole(seen)
+
+
+async def test_the_end_of_an_endpoint_reads_no_table_whole(old: Old) -> None:
+    world = old.world
+    application = await world.application("short-lived")
+    endpoint = await world.endpoint(application)
+    await world.send(application, 3)
+    with statements_of_the_store() as seen:
+        (claimed,) = (await world.claim(limit=1, room=lambda id: int(id == endpoint))).deliveries
+        await world.record(world.outcome(claimed, 410))
+        async with world.database.write() as conn:
+            await retirement.retire(conn, endpoint_id=endpoint, reason=1, now=world.now)
+            await retirement.is_due(conn)
+            await retirement.continue_one(conn, now=world.now)
+    await old.assert_no_table_is_read_whole(seen)
+
+
+async def test_a_watch_reads_no_table_whole(old: Old) -> None:
+    world = old.world
+    with statements_of_the_store() as seen:
+        async with world.database.read() as conn:
+            events = await attempts.read_events(
+                conn, environment_id=world.environment_id, after=_ROWS // 2, limit=200
+            )
+            position = await attempts.position_before(
+                conn,
+                environment_id=world.environment_id,
+                time=NOON - timedelta(days=1, seconds=10),
+                oldest=0,
+                newest=_ROWS,
+            )
+    assert len(events) == 200
+    assert _ROWS - 10_100 < position < _ROWS - 9_900
+    await old.assert_no_table_is_read_whole(seen)
+
+
+async def test_lists_read_no_table_whole(old: Old) -> None:
+    world = old.world
+    with statements_of_the_store() as seen:
+        async with world.database.read() as conn:
+            for scope in (
+                old.scope,
+                Scope(world.environment_id, old.application),
+                Scope(world.environment_id, old.application, endpoint_id=old.endpoint),
+            ):
+                await attempts.list_page(
+                    conn, scope=scope, outcomes=(), matching=MessageFilter(), before=None, limit=50
+                )
+                await deliveries.list_page(
+                    conn, scope=scope, statuses=(), matching=MessageFilter(), before=None, limit=50
+                )
+    await old.assert_no_table_is_read_whole(seen)
+
+
+async def test_what_callers_ask_to_be_sent_again_reads_no_table_whole(old: Old) -> None:
+    world = old.world
+    (message,) = await world.send("acme")
+    with statements_of_the_store() as seen:
+        async with world.database.write() as conn:
+            await deliveries.request_attempt(
+                conn, message_id=message, endpoint_id=old.endpoint, now=world.now
+            )
+            await deliveries.restart(conn, keys=[(message, old.endpoint)], now=world.now)
+            await deliveries.get(conn, message_id=message, endpoint_id=old.endpoint)
+            for kind in (JobKind.JOB_KIND_RECOVER, JobKind.JOB_KIND_REPLAY):
+                await jobs.create(
+                    conn,
+                    id=world.ids.new("job_"),
+                    request=JobRequest(
+                        environment_id=world.environment_id,
+                        application_id=old.application,
+                        endpoint_id=old.endpoint,
+                        kind=kind,
+                        since=NOON - timedelta(hours=1),
+                        until=NOON + timedelta(hours=1),
+                    ),
+                    now=world.now,
+                )
+                await jobs.advance_one(conn, now=world.now, limit=10)
+    await old.assert_no_table_is_read_whole(seen)
+
+
+async def test_what_comes_to_its_end_is_found_without_reading_a_table_whole(old: Old) -> None:
+    world = old.world
+    (message,) = await world.send("acme")
+    with statements_of_the_store() as seen:
+        async with world.database.write() as conn:
+            await payloads.delete_on_request(conn, message_id=message, now=world.now)
+            await payloads.delete_expired(conn, now=NOON, limit=200)
+            await idempotency.remove_expired(conn, now=NOON, limit=100)
+    await old.assert_no_table_is_read_whole(seen)

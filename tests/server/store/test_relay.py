@@ -1,0 +1,122 @@
+"""What one server tells the others on its database, and what they make of it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+
+import pytest
+from octohooks_server.store.database import PostgresDatabase, open_database
+from octohooks_server.store.relay import Hears, Relay
+
+from tests.postgresql import Cluster
+from tests.waiting import eventually
+
+
+class Server:
+    """One that writes down what it hears."""
+
+    def __init__(self, database: PostgresDatabase) -> None:
+        self.database = database
+        self.relay = Relay(database)
+        self.events: set[str] = set()
+        self.recalled: set[str] = set()
+        self.due = 0
+        self.work = 0
+        self.caught_up = 0
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Listens while the block runs, and from its beginning on."""
+
+        def note_due() -> None:
+            self.due += 1
+
+        def note_work() -> None:
+            self.work += 1
+
+        def note_gap() -> None:
+            self.caught_up += 1
+
+        def hear(ids: Collection[str]) -> None:
+            self.events.update(ids)
+
+        hears = Hears(hear, self.recalled.update, note_due, note_work, note_gap)
+        task = asyncio.create_task(self.relay.run(hears))
+        await eventually(self.is_listening)
+        yield
+        task.cancel()
+        await asyncio.wait([task])
+
+    async def is_listening(self) -> bool:
+        return self.caught_up > 0
+
+
+@pytest.fixture
+async def url(cluster: Cluster) -> AsyncIterator[str]:
+    """An empty database of the test's own."""
+    async with cluster.database() as url:
+        yield url
+
+
+@pytest.fixture
+async def servers(url: str) -> AsyncIterator[tuple[Server, Server]]:
+    """Two of them on one database."""
+    made = [open_database(url), open_database(url)]
+    one, other = (Server(one) for one in made if isinstance(one, PostgresDatabase))
+    async with one.running(), other.running():
+        yield one, other
+    for database in made:
+        await database.close()
+
+
+async def test_the_others_hear_everything_that_is_told_and_the_teller_does_not(
+    servers: tuple[Server, Server],
+) -> None:
+    one, other = servers
+    one.relay.tell_events(["env_1"])
+    one.relay.tell_recall(["ep_1"])
+    one.relay.tell_due()
+    one.relay.tell_work()
+
+    async def has_heard() -> bool:
+        return bool(other.events and other.recalled and other.due and other.work)
+
+    await eventually(has_heard)
+    assert (other.events, other.recalled) == ({"env_1"}, {"ep_1"})
+    # What it told has come back to it by now, since all hear the same in the same order.
+    other.relay.tell_due()
+
+    async def has_been_answered() -> bool:
+        return one.due > 0
+
+    await eventually(has_been_answered)
+    assert (one.events, one.recalled, one.due, one.work) == (set(), set(), 1, 0)
+
+
+async def test_more_than_fits_into_one_telling_is_told_in_several(
+    servers: tuple[Server, Server],
+) -> None:
+    one, other = servers
+    environments = {f"env_{number:026}" for number in range(1_000)}
+    endpoints = {f"ep_{number:026}" for number in range(1_000)}
+    one.relay.tell_events(environments)
+    one.relay.tell_recall(endpoints)
+
+    async def has_heard_all() -> bool:
+        return other.events == environments and other.recalled == endpoints
+
+    await eventually(has_heard_all)
+
+
+async def test_what_nobody_understands_makes_a_server_look_for_itself(
+    servers: tuple[Server, Server],
+) -> None:
+    """A later release may tell other things."""
+    one, other = servers
+    before = other.caught_up
+    await one.database.tell("something new")
+
+    async def has_looked() -> bool:
+        return other.caught_up > before
+
+    await eventually(has_looked)
