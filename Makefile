@@ -4,15 +4,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+TYPESCRIPT := sdk/typescript
+TYPESCRIPT_INSTALLED := $(TYPESCRIPT)/node_modules/.installed
 # More arguments for the command behind a target: make test ARGS="tests/sdk -k retry"
 ARGS ?=
 # How many seeds make soak runs, and from which on.
 SEEDS ?= 1000
 FROM ?= 0
+# Over how many attempts make soak cuts watches and kills the server.
+ATTEMPTS ?= 20000
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run test soak check format protos lock clean
+.PHONY: help install run test soak bench check typescript format protos lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +45,10 @@ test: install ## run the tests; choose with ARGS="tests/sdk -k retry"
 
 soak: install ## simulate crashes and faults; choose with SEEDS=10000 FROM=0
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --from $(FROM)
+	$(BIN)/python -m tests.acceptance.cuts --attempts $(ATTEMPTS)
+
+bench: install ## measure speed and cost; choose with ARGS="--scenario unary" or ARGS=--all
+	$(BIN)/python -m benchmarks $(ARGS)
 
 check: install ## run every check that a change has to pass, the tests last
 	$(BIN)/ruff format --check
@@ -50,24 +58,42 @@ check: install ## run every check that a change has to pass, the tests last
 	$(BIN)/buf lint
 	$(BIN)/python tools/check_breaking_changes.py
 	$(BIN)/python tools/generate_protos.py --check
+# Where there is no npm the TypeScript SDK goes unchecked, but never in CI.
+	@if command -v npm >/dev/null || test -n "$$CI"; then $(MAKE) --no-print-directory typescript; \
+		else echo "npm is not installed: the TypeScript SDK is not checked"; fi
 	@$(MAKE) --no-print-directory test
+
+# Freshness of the generated code, and types; `make test` runs the tests.
+typescript: install $(TYPESCRIPT_INSTALLED)
+	$(BIN)/python tools/generate_typescript.py --check
+	npm --prefix $(TYPESCRIPT) run --silent check
+
+$(TYPESCRIPT_INSTALLED): $(TYPESCRIPT)/package-lock.json
+	npm --prefix $(TYPESCRIPT) ci --no-audit --no-fund
+	@touch $@
 
 format: install ## format the code and fix what can be fixed
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 	$(BIN)/buf format --write
 
-protos: install ## generate the Python code from the protos
+protos: install ## generate the code of the SDKs from the protos
 	$(BIN)/python tools/generate_protos.py
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(TYPESCRIPT_INSTALLED) && \
+		$(BIN)/python tools/generate_typescript.py; else echo "npm is not installed: no TypeScript is generated"; fi
 
 # uv has an environment of its own, so that a lock that no longer installs can still be replaced.
-lock: ## rewrite requirements.lock; newer versions with ARGS=--upgrade
+lock: ## rewrite the lock files; newer versions with ARGS=--upgrade
 	@$(PYTHON) -m venv build/lock
 	@build/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
 	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 		--output-file requirements.lock $(ARGS) pyproject.toml
+	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --extra server --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+		--constraint requirements.lock --output-file deploy/requirements.lock pyproject.toml
 
 clean: ## remove the environment and everything that is built
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(TYPESCRIPT)/node_modules $(TYPESCRIPT)/dist $(TYPESCRIPT)/build
 	find sdk server tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
