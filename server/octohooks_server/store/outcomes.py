@@ -277,15 +277,18 @@ async def _drop_bodies_without_payload(
     conn: AsyncConnection, rows: Sequence[dict[str, Any]]
 ) -> None:
     """What a receiver answered goes with the payload, also when it answered after the deletion."""
+    with_body = [row for row in rows if row["response_body"]]
+    if not with_body:
+        return
     gone = set(
         await conn.scalars(
             select(messages.c.id).where(
-                among(messages.c.id, {row["message_id"] for row in rows}),
+                among(messages.c.id, {row["message_id"] for row in with_body}),
                 messages.c.payload.is_(None),
             )
         )
     )
-    for row in rows:
+    for row in with_body:
         if row["message_id"] in gone:
             row["response_body"] = None
 
