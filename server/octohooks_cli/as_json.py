@@ -8,14 +8,16 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 
-def json_line(message: Message) -> str:
-    """The message as protobuf's JSON on one line, with the fields named as in the protos.
+def json_line(message: Message, **more: str) -> str:
+    """The message as protobuf's JSON on one line, with the fields named as in the protos, and with
+    those of `more` that are not empty.
 
     Fields of bytes are text as it is instead of base64. Where the bytes are not UTF-8, a field with
     `_base64` behind its name holds them.
     """
     fields = MessageToDict(message, preserving_proto_field_name=True)
     _show_bytes(message, fields)
+    fields |= {name: value for name, value in more.items() if value}
     return json.dumps(fields, ensure_ascii=False)
 
 

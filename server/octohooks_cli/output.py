@@ -56,10 +56,11 @@ class Output:
             folding=[path in _FOLDING for path in paths],
         )
 
-    def event(self, event: AttemptEvent) -> None:
-        """Shows one thing that happened to a delivery, on a line."""
+    def event(self, event: AttemptEvent, resume_token: str = "") -> None:
+        """Shows one thing that happened to a delivery, on a line; for programs, with the token to
+        go on behind it."""
         if self.as_json:
-            self.json(json_line(event))
+            self.json(json_line(event, resume_token=resume_token))
         else:
             self.line(event_line(event))
 

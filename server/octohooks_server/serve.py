@@ -188,7 +188,8 @@ class _Server:
             look_for_due=self._look_for_due,
         )
         cleaning = Cleaning(database, clock=clock, history_retention=settings.history_retention)
-        self._upkeep = Upkeep([*self._steps.all(), *cleaning.all()])
+        shared = [*self._steps.of_all_servers(), *cleaning.all()] if self._delivers else []
+        self._upkeep = Upkeep([*shared, *self._steps.of_this_server()])
         self._api: ApiServer = build_server(
             Dependencies(
                 database=database,
@@ -247,11 +248,9 @@ class _Server:
         self.first_start = await make_first_environment(
             self._database, ids=self._ids, clock=self._clock
         )
+        self._working = [asyncio.create_task(self._upkeep.run())]
         if self._delivers:
-            self._working = [
-                asyncio.create_task(self._loop.run()),
-                asyncio.create_task(self._upkeep.run()),
-            ]
+            self._working.append(asyncio.create_task(self._loop.run()))
         self._looking_on = [asyncio.create_task(self._health.run())]
         if self._relay is not None:
             self._looking_on.append(asyncio.create_task(self._relay.run(self._hears())))
@@ -273,7 +272,7 @@ class _Server:
         self._loop.stop_claiming()
         self._upkeep.stop()
         self._stopping.set()
-        await self._api.grpc_server.stop(self._grace.total_seconds())
+        await self._api.stop(self._grace)
         await self._acceptances.settle()
         await asyncio.gather(*self._working)
         left = timedelta(seconds=ends_at - asyncio.get_running_loop().time())

@@ -122,28 +122,28 @@ async def test_an_import_that_would_mix_or_lose_something_is_refused(
 ) -> None:
     running = await start_server()
     file = str(database_file(running))
-    here = {"data_dir": running.data_dir}
+    here = running.data_dir
 
-    code, printed = await run("import", file, **here)
+    code, printed = await run("import", file, data_dir=here)
     assert (code, "OCTOHOOKS_DATABASE_URL is not set" in printed) == (1, True)
-    code, printed = await run("import", file, **here, database_url=database_url)
+    code, printed = await run("import", file, data_dir=here, database_url=database_url)
     assert (code, "A server is running" in printed) == (1, True), printed
     await running.stop()
-    code, printed = await run("import", str(tmp_path / "none"), **here, database_url=database_url)
+    code, printed = await run("import", str(tmp_path / "none"), data_dir=here, database_url=database_url)
     assert (code, "There is no database" in printed) == (1, True)
     (tmp_path / "text").write_text("no database, but long enough to be taken for one" * 100)
-    code, printed = await run("import", str(tmp_path / "text"), **here, database_url=database_url)
+    code, printed = await run("import", str(tmp_path / "text"), data_dir=here, database_url=database_url)
     assert (code, "no database of Octohooks" in printed) == (1, True), printed
     with closing(sqlite3.connect(file)) as conn:
         conn.execute("UPDATE alembic_version SET version_num = '0000'")
         conn.commit()
-        code, printed = await run("import", file, **here, database_url=database_url)
+        code, printed = await run("import", file, data_dir=here, database_url=database_url)
         assert (code, "of another release" in printed) == (1, True), printed
         conn.execute("UPDATE alembic_version SET version_num = '0001'")
         conn.commit()
     other = await start_server(database_url=database_url)
     await other.stop()
-    code, printed = await run("import", file, **here, database_url=database_url)
+    code, printed = await run("import", file, data_dir=here, database_url=database_url)
     assert (code, "only an empty one" in printed) == (1, True), printed
 
 

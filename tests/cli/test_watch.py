@@ -168,6 +168,55 @@ def test_options_narrow_what_is_watched(run: Run, server: FakeServer) -> None:
     ]
 
 
+def test_each_line_of_json_holds_the_token_to_go_on_behind_it(run: Run, server: FakeServer) -> None:
+    def watch(request: Any, context: grpc.ServicerContext) -> Iterator[WatchAttemptsResponse]:
+        yield WatchAttemptsResponse(resume_token="a")
+        yield WatchAttemptsResponse(events=[FAILED, SUCCEEDED], resume_token="b")
+        yield WatchAttemptsResponse(events=[CANCELLED], resume_token="c")
+        refuse(context, grpc.StatusCode.UNAUTHENTICATED, "the key was revoked")
+
+    server.on("WatchAttempts", watch)
+    lines = run("watch", "--json").stdout.splitlines()
+    # In the middle of a response only the token before it misses nothing.
+    assert [json.loads(line)["resume_token"] for line in lines] == ["a", "b", "c"]
+
+
+def test_a_watch_goes_on_behind_a_token(run: Run, server: FakeServer) -> None:
+    show_and_refuse(server)
+    run("watch", "--json", "--failed", "--after", "b")
+    assert server.requests("WatchAttempts") == [
+        WatchAttemptsRequest(kinds=[ATTEMPT_EVENT_KIND_FAILED], resume_token="b")
+    ]
+
+
+def test_a_watch_begins_at_a_time_or_behind_a_token(run: Run, server: FakeServer) -> None:
+    result = run("watch", "--since", "1h", "--after", "b")
+    assert result.exit_code == 2
+    assert "--since" in result.stderr
+    assert "--after" in result.stderr
+    assert not server.requests("WatchAttempts")
+
+
+def test_a_watch_of_what_is_no_longer_kept_tells_where_that_begins(
+    run: Run, server: FakeServer
+) -> None:
+    server.on(
+        "WatchAttempts",
+        lambda request, context: refuse(
+            context,
+            grpc.StatusCode.OUT_OF_RANGE,
+            "The time is older than the history that is kept.",
+            ErrorInfo(reason="WATCH_HISTORY_GONE", metadata={"oldest_resume_token": "z"}),
+        ),
+    )
+    result = run("watch", "--since", "1000d")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "Error: The time is older than the history that is kept."
+        " What is kept begins with: --after z\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "kinds"),
     [([], []), (["--succeeded"], [ATTEMPT_EVENT_KIND_SUCCEEDED])],

@@ -35,6 +35,11 @@ class EventTail:
         self._read_again_at = 0.0
         self._turn = asyncio.Lock()
 
+    @property
+    def newest(self) -> int:
+        """The number of the newest event that was seen."""
+        return self._read_to
+
     async def after(self, position: int) -> Sequence[Event]:
         """The next events behind `position`, at most 200; none when the log ends there."""
         if position < self._begins_behind:

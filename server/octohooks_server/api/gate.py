@@ -14,6 +14,7 @@ from grpc_status import rpc_status
 
 from octohooks_server.api.authentication import Authenticator
 from octohooks_server.api.caller import set_caller
+from octohooks_server.api.calls_under_way import CallsUnderWay
 from octohooks_server.api.enums import unknown_enum_values
 from octohooks_server.api.status import internal, not_implemented, status_of
 from octohooks_server.errors import InvalidArgument, OctohooksError
@@ -32,8 +33,9 @@ class Gate(grpc.aio.ServerInterceptor):
     and reflection pass untouched.
     """
 
-    def __init__(self, authenticator: Authenticator) -> None:
+    def __init__(self, authenticator: Authenticator, calls: CallsUnderWay) -> None:
         self._authenticator = authenticator
+        self._calls = calls
         self._guarded: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     async def intercept_service(
@@ -73,22 +75,24 @@ class Gate(grpc.aio.ServerInterceptor):
 
     def _unary(self, method: str, serve: Any, parse: Parse) -> Any:
         async def guarded(data: bytes, context: Context) -> Any:
-            try:
-                await self._admit(context)
-                return await serve(parse(data), context)
-            except Exception as error:
-                await _refuse(method, error, context)
+            with self._calls:
+                try:
+                    await self._admit(context)
+                    return await serve(parse(data), context)
+                except Exception as error:
+                    await _refuse(method, error, context)
 
         return guarded
 
     def _server_stream(self, method: str, serve: Any, parse: Parse) -> Any:
         async def guarded(data: bytes, context: Context) -> AsyncIterator[Any]:
-            try:
-                await self._admit(context)
-                async for response in serve(parse(data), context):
-                    yield response
-            except Exception as error:
-                await _refuse(method, error, context)
+            with self._calls:
+                try:
+                    await self._admit(context)
+                    async for response in serve(parse(data), context):
+                        yield response
+                except Exception as error:
+                    await _refuse(method, error, context)
 
         return guarded
 
@@ -98,12 +102,13 @@ class Gate(grpc.aio.ServerInterceptor):
                 async for one in data:
                     yield parse(one)
 
-            try:
-                await self._admit(context)
-                async for response in serve(requests(), context):
-                    yield response
-            except Exception as error:
-                await _refuse(method, error, context)
+            with self._calls:
+                try:
+                    await self._admit(context)
+                    async for response in serve(requests(), context):
+                        yield response
+                except Exception as error:
+                    await _refuse(method, error, context)
 
         return guarded
 

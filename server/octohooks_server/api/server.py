@@ -1,8 +1,9 @@
 """The gRPC server with all of its services."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -32,6 +33,7 @@ from octohooks_server.api.api_key_servicer import ApiKeyServicer
 from octohooks_server.api.application_servicer import ApplicationServicer
 from octohooks_server.api.attempt_servicer import AttemptServicer
 from octohooks_server.api.authentication import Authenticator
+from octohooks_server.api.calls_under_way import CallsUnderWay
 from octohooks_server.api.dependencies import Dependencies
 from octohooks_server.api.endpoint_changes import EndpointChanges
 from octohooks_server.api.endpoint_servicer import EndpointServicer
@@ -51,6 +53,8 @@ from octohooks_server.rules.addresses import Subnet
 
 # What one request may hold: a batch of messages, and above all no more than memory bears.
 _MAX_REQUEST_BYTES = 4 * 1024 * 1024
+# How long a stop waits at least for readers of watches to take what they are sent last.
+_SECONDS_FOR_A_LAST_BOOKMARK = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,24 @@ class ApiServer:
     health: HealthServicer
     # The full names of the services whose health is told.
     service_names: Sequence[str]
+    calls: CallsUnderWay
+    watches: Watches
+
+    async def stop(self, grace: timedelta) -> None:
+        """Takes on no calls, and returns when those under way have ended or the grace is over.
+
+        Watches that nobody reads cannot end by themselves, and are not waited for.
+        """
+        stopping = asyncio.create_task(self.grpc_server.stop(grace.total_seconds()))
+        await asyncio.wait([stopping], timeout=_SECONDS_FOR_A_LAST_BOOKMARK)
+        while not stopping.done():
+            # Asked for before the look, so that no end can fall between the look and the wait.
+            next_end = asyncio.create_task(self.calls.next_end().wait())
+            if 0 < self.watches.open == self.calls.count:
+                await self.grpc_server.stop(0)
+            await asyncio.wait([stopping, next_end], return_when=asyncio.FIRST_COMPLETED)
+            next_end.cancel()
+        await stopping
 
 
 def build_server(
@@ -81,8 +103,15 @@ def build_server(
     `wall` decides whether a key has expired. With `share_port`, other servers may listen at the
     same port, and each gets some of the connections; else a second one is refused.
     """
+    calls = CallsUnderWay()
+    watches = Watches(
+        dependencies,
+        authenticator,
+        WatchTokens(seals),
+        max_per_environment=max_watches_per_environment,
+    )
     server = grpc.aio.server(
-        interceptors=[Gate(authenticator)],
+        interceptors=[Gate(authenticator, calls)],
         options=[
             ("grpc.max_receive_message_length", _MAX_REQUEST_BYTES),
             ("grpc.so_reuseport", int(share_port)),
@@ -93,12 +122,6 @@ def build_server(
     )
     service_names: Sequence[str] = ()
     if takes_calls:
-        watches = Watches(
-            dependencies,
-            authenticator,
-            WatchTokens(seals),
-            max_per_environment=max_watches_per_environment,
-        )
         changes = EndpointChanges(dependencies, allowed_subnets)
         service_names = _add_services(
             server, dependencies, authenticator, wall, acceptance, changes, watches
@@ -108,7 +131,7 @@ def build_server(
     if with_reflection:
         health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
         add_reflection(server, [*service_names, health_name])
-    return ApiServer(server, health, service_names)
+    return ApiServer(server, health, service_names, calls, watches)
 
 
 def _add_services(

@@ -1,25 +1,30 @@
 """The live stream of attempts: readers behind the log of committed events."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from octohooks.v1.attempt_service_pb2 import WatchAttemptsResponse
+from octohooks.v1.attempt_service_pb2 import AttemptEvent, WatchAttemptsResponse
 
 from octohooks_server.api.authentication import Authenticator
 from octohooks_server.api.caller import Caller
 from octohooks_server.api.dependencies import Dependencies
 from octohooks_server.api.event_tail import EventTail
 from octohooks_server.api.stopping import stopping_error
+from octohooks_server.api.watch_signals import KeyChecks, WatchSignal
 from octohooks_server.api.watch_tokens import WatchTokens
-from octohooks_server.errors import ResourceExhausted, Unauthenticated
-from octohooks_server.store import attempts, environments
-from octohooks_server.store.attempts import EventFilter
+from octohooks_server.errors import OutOfRange, ResourceExhausted
+from octohooks_server.store import attempts, history
+from octohooks_server.store.attempts import Event, EventFilter
+from octohooks_server.store.history import Mark
 
 _BOOKMARK_SECONDS = 10.0
 # How often a watch looks whether its key still works; revoking ends it within 5 seconds.
 _KEY_CHECK_SECONDS = 3.0
+# A response that a reader does not take is all that is held for it.
+_MOST_BYTES_OF_EVENTS = 32 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,8 @@ class _Followed:
     """An environment that is being watched."""
 
     tail: EventTail
+    signal: WatchSignal
+    keys: KeyChecks
     watches: int = 0
 
 
@@ -57,6 +64,11 @@ class Watches:
         self._max_per_environment = max_per_environment
         self._followed: dict[str, _Followed] = {}
 
+    @property
+    def open(self) -> int:
+        """How many watches are open."""
+        return sum(followed.watches for followed in self._followed.values())
+
     async def watch(
         self, caller: Caller, matching: EventFilter, start: Start
     ) -> AsyncIterator[WatchAttemptsResponse]:
@@ -64,6 +76,7 @@ class Watches:
 
         Raises:
             InvalidArgument: the token is not one of this environment and filter.
+            OutOfRange: events are missing behind the token or the time, since they are too old.
             ResourceExhausted: the environment has as many watches as it may have.
             Unavailable: the server stops; the response before it is a bookmark.
             Unauthenticated: the key was revoked or has expired.
@@ -72,8 +85,11 @@ class Watches:
         position, newest = await self._begin(matching, start)
         followed = self._followed.get(environment_id)
         if followed is None:
-            tail = EventTail(self._database, self._feed, environment_id, newest)
-            followed = self._followed[environment_id] = _Followed(tail)
+            followed = self._followed[environment_id] = _Followed(
+                EventTail(self._database, self._feed, environment_id, newest),
+                WatchSignal(self._feed, environment_id, self._authenticator, self._stopping),
+                KeyChecks(self._authenticator),
+            )
         if followed.watches >= self._max_per_environment:
             raise ResourceExhausted(
                 f"The environment has {followed.watches} open watches and may have no more.",
@@ -81,29 +97,40 @@ class Watches:
             )
         followed.watches += 1
         try:
-            async for response in self._follow(caller, matching, followed.tail, position):
+            async for response in self._follow(caller, matching, followed, position):
                 yield response
         finally:
             followed.watches -= 1
             if followed.watches == 0:
                 del self._followed[environment_id]
+                followed.signal.close()
 
     async def _begin(self, matching: EventFilter, start: Start) -> tuple[int, int]:
         """The number of the event behind which the watch begins, and of the newest event."""
         environment_id = matching.scope.environment_id
         async with self._database.read() as conn:
-            newest = await environments.last_sequence(conn, environment_id)
+            extent = await history.extent(conn, environment_id)
+            first = extent.begin(matching.scope)
             if start.resume_token:
-                return self._tokens.open(start.resume_token, matching), newest
-            if start.since is not None:
+                position = self._tokens.open(start.resume_token, matching)
+                if position < first.sequence:
+                    raise self._too_old("The resume token", first, matching)
+            elif start.since is not None:
+                if first.recorded_at is not None and start.since <= first.recorded_at:
+                    raise self._too_old("The time", first, matching)
                 position = await attempts.position_before(
-                    conn, environment_id=environment_id, time=start.since, newest=newest
+                    conn,
+                    environment_id=environment_id,
+                    time=start.since,
+                    oldest=first.sequence,
+                    newest=extent.newest,
                 )
-                return position, newest
-        return newest, newest
+            else:
+                position = extent.newest
+        return position, extent.newest
 
     async def _follow(
-        self, caller: Caller, matching: EventFilter, tail: EventTail, position: int
+        self, caller: Caller, matching: EventFilter, followed: _Followed, position: int
     ) -> AsyncIterator[WatchAttemptsResponse]:
         def bookmark() -> WatchAttemptsResponse:
             return WatchAttemptsResponse(resume_token=self._tokens.seal(position, matching))
@@ -112,41 +139,66 @@ class Watches:
         yield bookmark()
         bookmark_at = clock() + _BOOKMARK_SECONDS
         check_at = clock() + _KEY_CHECK_SECONDS
+        keys_changed = self._authenticator.next_change()
         while True:
             # Asked for before the read, so that no change can fall between the read and the wait.
-            grown = self._feed.next_change(matching.scope.environment_id)
-            keys_changed = self._authenticator.next_change()
-            events = await tail.after(position)
-            if events:
-                position = events[-1].sequence
-                wanted = [event.event for event in events if matching.wants(event)]
-                if wanted:
-                    response = bookmark()
-                    response.events.extend(wanted)
-                    yield response
-                    bookmark_at = clock() + _BOOKMARK_SECONDS
+            changed = followed.signal.next()
+            events = await followed.tail.after(position)
+            reaches_to = events[-1].sequence if events else followed.tail.newest
+            if reaches_to != position + len(events):
+                await self._require_kept(matching, position)
+            has_events = bool(events)
+            wanted, position = _first_wanted(events, matching, position)
+            # Nothing but the response is held while nobody reads it.
+            del events
+            if wanted:
+                response = bookmark()
+                response.events.extend(wanted)
+                del wanted
+                yield response
+                del response
+                bookmark_at = clock() + _BOOKMARK_SECONDS
             if self._stopping.is_set():
                 yield bookmark()
                 raise stopping_error()
             if keys_changed.is_set() or clock() >= check_at:
-                if not await self._authenticator.is_live(caller):
-                    raise Unauthenticated
+                keys_changed = self._authenticator.next_change()
+                await followed.keys.require_live(caller)
                 check_at = clock() + _KEY_CHECK_SECONDS
             if clock() >= bookmark_at:
                 yield bookmark()
                 bookmark_at = clock() + _BOOKMARK_SECONDS
-            if not events:
-                seconds = max(min(bookmark_at, check_at) - clock(), 0)
-                await _first_of([grown, keys_changed, self._stopping], seconds)
-                if keys_changed.is_set():
-                    check_at = clock()
+            if not has_events:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(min(bookmark_at, check_at)):
+                        await changed.wait()
+
+    async def _require_kept(self, matching: EventFilter, position: int) -> None:
+        """OutOfRange when numbers are missing because their events have been deleted meanwhile."""
+        async with self._database.read() as conn:
+            extent = await history.extent(conn, matching.scope.environment_id)
+        first = extent.begin(matching.scope)
+        if position < first.sequence:
+            raise self._too_old("The watch's place", first, matching)
+
+    def _too_old(self, what: str, first: Mark, matching: EventFilter) -> OutOfRange:
+        return OutOfRange(
+            f"{what} is older than the history that is kept.",
+            metadata={"oldest_resume_token": self._tokens.seal(first.sequence, matching)},
+        )
 
 
-async def _first_of(signals: list[asyncio.Event], seconds: float) -> None:
-    """Returns when one of the signals is set, or the time is over."""
-    waits = [asyncio.ensure_future(signal.wait()) for signal in signals]
-    try:
-        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()
+def _first_wanted(
+    events: Sequence[Event], matching: EventFilter, position: int
+) -> tuple[list[AttemptEvent], int]:
+    """The events for one response, and the number of the last event that was looked at."""
+    wanted: list[AttemptEvent] = []
+    size = 0
+    for event in events:
+        if matching.wants(event):
+            size += event.size
+            if wanted and size > _MOST_BYTES_OF_EVENTS:
+                break
+            wanted.append(event.event)
+        position = event.sequence
+    return wanted, position

@@ -5,8 +5,11 @@ from datetime import datetime
 
 from octohooks_server.background.upkeep import Step
 from octohooks_server.store import api_keys, idempotency, jobs, payloads, retirement
-from octohooks_server.store.database import Database
+from octohooks_server.store.database import Database, take_turn
 from octohooks_server.store.feed import Feed
+
+# The name of the turn in which what is too old is deleted: by one server at a time.
+RETENTION = "retention"
 
 _ROWS_AT_ONCE = 500
 _MESSAGES_AT_ONCE = 200
@@ -33,16 +36,19 @@ class Steps:
         self._take_key_uses = take_key_uses
         self._look_for_due = look_for_due
 
-    def all(self) -> Sequence[Step]:
-        """Every step, in the order of their turns."""
+    def of_all_servers(self) -> Sequence[Step]:
+        """What any server may do for all, in the order of the steps' turns."""
         return (
             self.cancel_for_retired_endpoints,
             self.advance_a_job,
             self.delete_expired_payloads,
             self.forget_old_answers,
             self.forget_old_jobs,
-            self.note_key_uses,
         )
+
+    def of_this_server(self) -> Sequence[Step]:
+        """What each server has to do for itself."""
+        return (self.note_key_uses,)
 
     async def cancel_for_retired_endpoints(self) -> bool:
         """Goes on cancelling what waits for endpoints that are disabled or deleted."""
@@ -69,6 +75,8 @@ class Steps:
     async def delete_expired_payloads(self) -> bool:
         """Deletes payloads, and the response bodies of their attempts, whose time is over."""
         async with self._database.write() as conn:
+            if not await take_turn(conn, RETENTION, wait=False):
+                return False
             deleted = await payloads.delete_expired(
                 conn, now=self._clock(), limit=_MESSAGES_AT_ONCE
             )
@@ -77,12 +85,16 @@ class Steps:
     async def forget_old_jobs(self) -> bool:
         """Deletes jobs that finished long ago."""
         async with self._database.write() as conn:
+            if not await take_turn(conn, RETENTION, wait=False):
+                return False
             await jobs.remove_old(conn, now=self._clock())
         return False
 
     async def forget_old_answers(self) -> bool:
         """Deletes answers to idempotent creates whose 12 hours are over."""
         async with self._database.write() as conn:
+            if not await take_turn(conn, RETENTION, wait=False):
+                return False
             removed = await idempotency.remove_expired(conn, now=self._clock(), limit=_ROWS_AT_ONCE)
         return removed == _ROWS_AT_ONCE
 

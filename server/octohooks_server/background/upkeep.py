@@ -20,7 +20,10 @@ _SECONDS_AFTER_A_FAILURE = 1.0
 
 
 class Upkeep:
-    """Takes the steps in turn, each as long as it has work; woken when somebody left some."""
+    """Takes the steps in turn while they have work, so that a long one holds up no other.
+
+    Woken when somebody left some.
+    """
 
     def __init__(self, steps: Sequence[Step]) -> None:
         self._steps = steps
@@ -39,22 +42,33 @@ class Upkeep:
     async def run(self) -> None:
         """Works until `stop` is called."""
         while not self._stopping:
-            self._wake.clear()
-            for step in self._steps:
-                await self._exhaust(step)
+            await self._work()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_SECONDS_BETWEEN_ROUNDS):
                     await self._wake.wait()
 
-    async def _exhaust(self, step: Step) -> None:
-        while not self._stopping:
-            try:
-                has_more = await step()
-            except Exception as error:
-                expected = isinstance(error, OctohooksError)
-                log.error("upkeep_failed", exc_info=None if expected else error)
-                await asyncio.sleep(_SECONDS_AFTER_A_FAILURE)
-                return
-            if not has_more:
-                return
+    async def _work(self) -> None:
+        """Takes the steps in turn until none of them has work."""
+        self._wake.clear()
+        left = list(self._steps)
+        while left:
+            for step in left.copy():
+                if self._stopping:
+                    return
+                if not await self._has_more(step):
+                    left.remove(step)
+            if self._wake.is_set():
+                self._wake.clear()
+                left = list(self._steps)
+
+    async def _has_more(self, step: Step) -> bool:
+        try:
+            has_more = await step()
+        except Exception as error:
+            expected = isinstance(error, OctohooksError)
+            log.error("upkeep_failed", exc_info=None if expected else error)
+            await asyncio.sleep(_SECONDS_AFTER_A_FAILURE)
+            return False
+        if has_more:
             await asyncio.sleep(_SECONDS_BETWEEN_STEPS)
+        return has_more

@@ -66,6 +66,8 @@ class Event:
     message_id: str
     event_type: str
     event: AttemptEvent
+    # Of the event on the wire, in bytes.
+    size: int
 
 
 async def get(conn: AsyncConnection, *, environment_id: str, id: str) -> Attempt:
@@ -135,13 +137,14 @@ async def read_events(
 
 
 async def position_before(
-    conn: AsyncConnection, *, environment_id: str, time: datetime, newest: int
+    conn: AsyncConnection, *, environment_id: str, time: datetime, oldest: int, newest: int
 ) -> int:
     """The event number behind which the first event recorded at `time` or later comes.
 
-    Event numbers and times rise together, so it is found by halving the log.
+    It is looked for behind event number `oldest`. Event numbers and times rise together, so it is
+    found by halving the log.
     """
-    low, high = 0, newest
+    low, high = oldest, newest
     while low < high:
         middle = (low + high) // 2
         found = await _first_recorded(conn, environment_id, behind=middle)
@@ -216,6 +219,7 @@ def _event(row: RowMapping, kind: int, event: AttemptEvent) -> Event:
         message_id=row["message_id"],
         event_type=row["event_type"],
         event=event,
+        size=event.ByteSize(),
     )
 
 

@@ -287,8 +287,7 @@ async def test_an_application_that_was_deleted_a_week_ago_leaves_nothing_behind(
         await client.endpoint.create("bank", url=receiver.url)
         kept = await deliver(client, "bank", 3)
         for _ in range(5):
-            made = await client.message.create("acme", event_type="e", payload={})
-            gone.append(made.id)
+            gone.append((await client.message.create("acme", event_type="e", payload={})).id)
         gone += [one.id for one in await attempted(client, 15, application="acme")]
         before = _without(await rows_of(lasting.home, tenant.id), gone)
         await client.application.delete("acme")

@@ -11,7 +11,16 @@ import pytest_asyncio
 from octohooks.v1.application_pb2 import Application
 from octohooks.v1.job_pb2 import JobKind
 from octohooks_server.rules.ids import APPLICATION
-from octohooks_server.store import attempts, deliveries, idempotency, jobs, payloads, retirement
+from octohooks_server.store import (
+    attempts,
+    deliveries,
+    history,
+    idempotency,
+    jobs,
+    payloads,
+    purging,
+    retirement,
+)
 from octohooks_server.store.acceptance import Accepted
 from octohooks_server.store.columns import to_microseconds
 from octohooks_server.store.database import Database, open_database
@@ -20,6 +29,7 @@ from octohooks_server.store.idempotency import KeyedRequest
 from octohooks_server.store.jobs import JobRequest
 from octohooks_server.store.messages import MessageFilter
 from octohooks_server.store.migrations import migrate
+from octohooks_server.store.purging import DeletedApplication, Purged
 from sqlalchemy import event, text
 from sqlalchemy.engine import Engine
 
@@ -109,7 +119,9 @@ async def old(
     kind: str = request.param
     if kind == "sqlite":
         file = tmp_path_factory.mktemp("old") / "octohooks.db"
-        yield await _filled(open_database(f"sqlite:///{file}"), kind)
+        database = open_database(f"sqlite:///{file}")
+        yield await _filled(database, kind)
+        await database.close()
         file.unlink()
         return
     cluster: Cluster = request.getfixturevalue("cluster")
@@ -136,6 +148,7 @@ async def _filled(database: Database, kind: str) -> Old:
     if kind == "postgresql":
         async with database.write() as conn:
             # As autovacuum does after a while.
+            await conn.execute(text("SET LOCAL statement_timeout = 0"))
             await conn.execute(text("ANALYZE"))
             await conn.execute(text(_GENERIC_PLAN))
     return Old(world, kind, application, endpoint)
@@ -263,4 +276,21 @@ async def test_what_comes_to_its_end_is_found_without_reading_a_table_whole(old:
             await payloads.delete_on_request(conn, message_id=message, now=world.now)
             await payloads.delete_expired(conn, now=NOON, limit=200)
             await idempotency.remove_expired(conn, now=NOON, limit=100)
+    await old.assert_no_table_is_read_whole(seen)
+
+
+async def test_cleaning_and_purging_read_no_table_whole(old: Old) -> None:
+    world = old.world
+    of_deleted = DeletedApplication(old.application, world.environment_id)
+    with statements_of_the_store() as seen:
+        async with world.database.write() as conn:
+            cleaned = await history.clean_events(
+                conn, environment_id=world.environment_id, before=NOON, limit=10
+            )
+            await history.clean_messages(conn, after="", before=NOON, limit=10)
+            await history.delete_messages(conn, [world.ids.new("msg_")])
+            await purging.next_application(conn, after="", deleted_before=NOON)
+            purged = await purging.purge_application(conn, application=of_deleted, limit=10)
+    assert cleaned == 10
+    assert purged is Purged.MORE
     await old.assert_no_table_is_read_whole(seen)

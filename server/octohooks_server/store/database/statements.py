@@ -65,10 +65,6 @@ class _Among(FunctionElement[Any]):
     type = NullType()
     inherit_cache = True
 
-    def self_group(self, against: Any = None) -> Any:
-        # Else it would be compared with 1 on SQLite, and no index would be used.
-        return self
-
 
 @compiles(_Among)
 def _among_of_sqlite(element: _Among, compiler: SQLCompiler, **options: Any) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 
 import asyncpg
 import pytest
@@ -139,11 +139,9 @@ async def test_a_transaction_that_gets_no_connection_in_time_is_unavailable(
 ) -> None:
     monkeypatch.setattr(postgresql, "MOST_SECONDS_OF_WAITING", 0.2)
     database = open_database(url, connections=2)
-    async with AsyncExitStack() as stack:
-        for _ in range(2):
-            await stack.enter_async_context(database.read())
+    async with database.read(), database.read():
         with pytest.raises(Unavailable):
-            await stack.enter_async_context(database.read())
+            await names(database)
     assert await names(database) == set()
     await database.close()
 
