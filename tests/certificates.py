@@ -38,8 +38,11 @@ class Authority:
 
     def client_context(self) -> ssl.SSLContext:
         """What a client that trusts this authority alone connects with."""
-        pem = self.certificate.public_bytes(Encoding.PEM).decode()
-        return ssl.create_default_context(cadata=pem)
+        return ssl.create_default_context(cadata=self.pem())
+
+    def pem(self) -> str:
+        """Its certificate, as files of trusted roots hold it."""
+        return self.certificate.public_bytes(Encoding.PEM).decode()
 
     def server_context(
         self, folder: Path, *names: str, lifetime: timedelta = timedelta(days=1)

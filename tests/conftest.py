@@ -15,6 +15,21 @@ settings.register_profile("octohooks", deadline=None)
 settings.load_profile("octohooks")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves PostgreSQL out where a test is about what comes before any database."""
+    left_out = [
+        item
+        for item in items
+        if item.get_closest_marker("before_the_database") is not None
+        and isinstance(item, pytest.Function)
+        and hasattr(item, "callspec")
+        and item.callspec.params.get("database_kind") == "postgresql"
+    ]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Cluster:
     """The PostgreSQL server that all tests share."""

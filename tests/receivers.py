@@ -305,3 +305,12 @@ class Decoy:
         traceback: TracebackType | None,
     ) -> None:
         self._socket.close()
+
+
+def has_ipv6() -> bool:
+    """Whether this machine has the loopback address of IPv6."""
+    try:
+        with Decoy("::1"):
+            return True
+    except OSError:
+        return False

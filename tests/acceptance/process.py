@@ -18,7 +18,7 @@ from octohooks import AsyncOctohooks
 # Calls with this channel option are made once; a client repeats what is unavailable by itself.
 WITHOUT_RETRIES = ("grpc.enable_retries", 0)
 
-_IMPATIENT = (
+IMPATIENT = (
     # Else clients in one process share the wait before they connect anew.
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -78,8 +78,9 @@ class ServerProcess:
         It connects anew at once when the server is back, whatever other clients met.
         """
         options.setdefault("channel_options", ())
-        options["channel_options"] = (*_IMPATIENT, *options["channel_options"])
-        return AsyncOctohooks(api_key or self.api_key, target=self.address, **options)
+        options["channel_options"] = (*IMPATIENT, *options["channel_options"])
+        options.setdefault("target", self.address)
+        return AsyncOctohooks(api_key or self.api_key, **options)
 
     @property
     def pid(self) -> int:
@@ -147,6 +148,17 @@ class ServerProcess:
         if self._process is not None:
             self._process.kill()
             self._reap()
+
+    def has_unread(self, size: int) -> bool:
+        """Whether connections to its port hold at least so many bytes that it has not read."""
+        port = int(self.address.rpartition(":")[2])
+        held = 0
+        for table in ("tcp", "tcp6"):
+            for line in Path("/proc/net", table).read_text("ascii").splitlines()[1:]:
+                _, local, _, _, queues, *_ = line.split()
+                if int(local.partition(":")[2], 16) == port:
+                    held += int(queues.partition(":")[2], 16)
+        return held >= size
 
     def _reap(self) -> int:
         assert self._process is not None

@@ -13,6 +13,7 @@ from tests.acceptance.conftest import StartServer
 from tests.acceptance.events import next_attempts
 from tests.acceptance.process import WITHOUT_RETRIES, ServerProcess
 from tests.acceptance.receiving import answer_after
+from tests.acceptance.refused_start import assert_start_refused
 from tests.receivers import Receiver
 
 
@@ -80,6 +81,21 @@ async def test_calls_during_a_short_lock_are_answered_after_it(
         assert not any(task.done() for task in sending)
     sent = set(await asyncio.gather(*sending))
     assert {(await receiver.next_request()).header("webhook-id") for _ in sent} == sent
+
+
+async def test_a_start_on_a_database_that_stays_locked_ends_with_a_sentence_and_harms_nothing(
+    start_server: StartServer,
+) -> None:
+    server = await start_server()
+    async with server.connect() as client:
+        application = (await client.application.create(name="A customer")).id
+    await server.stop()
+    with locked(server):
+        line = await asyncio.to_thread(assert_start_refused, server.data_dir, "OCTOHOOKS_DATA_DIR")
+    assert "lock" in line
+    await server.start()
+    async with server.connect() as client:
+        assert (await client.application.get(application)).id == application
 
 
 async def _send(client: AsyncOctohooks, application: str) -> str:

@@ -129,10 +129,14 @@ async def test_an_import_that_would_mix_or_lose_something_is_refused(
     code, printed = await run("import", file, data_dir=here, database_url=database_url)
     assert (code, "A server is running" in printed) == (1, True), printed
     await running.stop()
-    code, printed = await run("import", str(tmp_path / "none"), data_dir=here, database_url=database_url)
+    code, printed = await run(
+        "import", str(tmp_path / "none"), data_dir=here, database_url=database_url
+    )
     assert (code, "There is no database" in printed) == (1, True)
     (tmp_path / "text").write_text("no database, but long enough to be taken for one" * 100)
-    code, printed = await run("import", str(tmp_path / "text"), data_dir=here, database_url=database_url)
+    code, printed = await run(
+        "import", str(tmp_path / "text"), data_dir=here, database_url=database_url
+    )
     assert (code, "no database of Octohooks" in printed) == (1, True), printed
     with closing(sqlite3.connect(file)) as conn:
         conn.execute("UPDATE alembic_version SET version_num = '0000'")

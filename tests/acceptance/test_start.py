@@ -1,31 +1,13 @@
 """What a start prints, makes and refuses."""
 
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from octohooks import Unauthenticated
 
 from tests.acceptance.conftest import StartServer
-from tests.acceptance.process import OPERATOR_KEY, ServerProcess, environment
-
-# gRPC's core has a log of its own, such as `E1124 07:57:21.475077 20550 add_port.cc:83] ...`.
-_OF_GRPC = re.compile(r"[EWI]\d{4} [\d:.]+ +\d+ \w+\.cc:\d+] ")
-
-
-def run_to_the_end(data_dir: Path, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Starts a server that is expected to refuse by itself."""
-    return subprocess.run(
-        [sys.executable, "-m", "octohooks_server"],
-        env=environment(data_dir, **settings),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
+from tests.acceptance.process import OPERATOR_KEY, ServerProcess
+from tests.acceptance.refused_start import assert_start_refused
 
 
 async def test_the_first_start_prints_a_key_that_works_and_the_second_prints_none(
@@ -70,33 +52,32 @@ async def test_a_start_without_an_operator_s_key_makes_one_that_is_good_until_th
 
 def test_a_wrong_setting_stops_the_start_with_one_sentence_that_names_it(tmp_path: Path) -> None:
     """Each setting's own are in tests/server/test_main.py."""
-    _assert_refused(run_to_the_end(tmp_path, request_timeout="31"), "OCTOHOOKS_REQUEST_TIMEOUT")
+    assert_start_refused(tmp_path, "OCTOHOOKS_REQUEST_TIMEOUT", request_timeout="31")
 
 
 def test_an_address_that_cannot_be_listened_at_stops_the_start_with_a_sentence(
     tmp_path: Path,
 ) -> None:
-    ended = run_to_the_end(tmp_path, listen="no-such-host.invalid:0")
-    _assert_refused(ended, "OCTOHOOKS_LISTEN")
+    assert_start_refused(tmp_path, "OCTOHOOKS_LISTEN", listen="no-such-host.invalid:0")
 
 
 def test_a_data_folder_that_cannot_be_one_stops_the_start_with_a_sentence(tmp_path: Path) -> None:
     file = tmp_path / "occupied"
     file.touch()
-    _assert_refused(run_to_the_end(file / "data"), "OCTOHOOKS_DATA_DIR")
+    assert_start_refused(file / "data", "OCTOHOOKS_DATA_DIR")
 
 
 def test_a_data_folder_whose_database_is_none_stops_the_start_with_a_sentence(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "octohooks.db").write_text("This is no database.\n" * 1_000)
-    _assert_refused(run_to_the_end(tmp_path), "OCTOHOOKS_DATA_DIR")
+    assert_start_refused(tmp_path, "OCTOHOOKS_DATA_DIR")
 
 
 async def test_a_second_server_on_one_folder_is_refused_and_the_first_goes_on(
     server: ServerProcess,
 ) -> None:
-    _assert_refused(run_to_the_end(server.data_dir), "OCTOHOOKS_DATA_DIR")
+    assert_start_refused(server.data_dir, "OCTOHOOKS_DATA_DIR")
     async with server.connect() as client:
         await client.application.create(name="A customer")
 
@@ -104,18 +85,9 @@ async def test_a_second_server_on_one_folder_is_refused_and_the_first_goes_on(
 async def test_a_second_server_at_one_port_is_refused_and_the_first_goes_on(
     server: ServerProcess, tmp_path: Path
 ) -> None:
-    ended = run_to_the_end(tmp_path, listen=server.address)
-    _assert_refused(ended, "OCTOHOOKS_LISTEN")
+    assert_start_refused(tmp_path, "OCTOHOOKS_LISTEN", listen=server.address)
     async with server.connect() as client:
         await client.application.create(name="A customer")
-
-
-def _assert_refused(ended: subprocess.CompletedProcess[str], name: str) -> None:
-    """It ended with code 2 and one line on stderr, a sentence that begins with the variable."""
-    assert ended.returncode == 2, ended.stderr
-    (line,) = [one for one in ended.stderr.splitlines() if not _OF_GRPC.match(one)]
-    assert line.startswith(name)
-    assert line.endswith(".")
 
 
 def _operator_keys(server: ServerProcess) -> list[str]:

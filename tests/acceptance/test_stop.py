@@ -2,13 +2,22 @@
 
 import asyncio
 import contextlib
+import copy
+import json
 import signal
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
+from typing import Any, cast
 
+import grpc
 import grpc.aio
+import pytest
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
+from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 from octohooks import OctohooksError
+from octohooks.channel import SERVICE_CONFIG
 from octohooks.v1.attempt_pb2 import ATTEMPT_OUTCOME_SUCCEEDED
 from octohooks.v1.delivery_pb2 import DELIVERY_STATUS_PENDING, DELIVERY_STATUS_SUCCEEDED
 
@@ -18,6 +27,14 @@ from tests.acceptance.health import NOT_SERVING, SERVING, HealthWatch
 from tests.acceptance.process import WITHOUT_RETRIES, ServerProcess
 from tests.acceptance.receiving import answer_after, message_ids
 from tests.receivers import Receiver, stay_silent
+from tests.waiting import eventually
+
+
+def patient_service_config() -> str:
+    """As clients repeat calls, but with more time for a server to come back."""
+    config: Any = copy.deepcopy(SERVICE_CONFIG)
+    config["methodConfig"][0]["retryPolicy"]["initialBackoff"] = "3s"
+    return json.dumps(config)
 
 
 @contextlib.asynccontextmanager
@@ -106,6 +123,34 @@ async def test_an_attempt_that_outlasts_the_grace_time_is_cut_off_and_made_again
     assert delivery.attempt_count == 0
 
 
+async def test_calls_and_attempts_that_outlast_the_grace_time_share_it(
+    start_server: StartServer,
+) -> None:
+    """Attempts do not begin to wait when calls have ended; they have one more second for outcomes
+    to be recorded, here a third of the time that is spent on a call."""
+    server = await start_server(shutdown_grace="3", request_timeout="30")
+    async with (
+        Receiver(stay_silent) as receiver,
+        server.connect() as client,
+        grpc.aio.insecure_channel(server.address) as channel,
+    ):
+        application = (await client.application.create(name="A customer")).id
+        await client.endpoint.create(application, url=receiver.url)
+        await client.message.create(application, event_type="a.b", payload={})
+        await receiver.next_request()
+        # The types of the generated stub know only channels that block.
+        stub: Any = ServerReflectionStub(cast(grpc.Channel, channel))
+        call = stub.ServerReflectionInfo()
+        await call.write(ServerReflectionRequest(list_services="*"))
+        await call.read()
+        assert await server.stop() == 0
+    began, calls_ended, attempts_ended = (
+        datetime.fromisoformat(server.logs(event)[0]["timestamp"])
+        for event in ("stopping", "draining", "attempts_cut_off")
+    )
+    assert attempts_ended - calls_ended < (calls_ended - began) * 2 / 3
+
+
 async def test_an_open_watch_of_the_health_does_not_hold_up_the_stop(
     start_server: StartServer,
 ) -> None:
@@ -174,3 +219,30 @@ async def test_messages_accepted_up_to_the_stop_are_delivered_once_each(
     assert {one.status for one in listed} == {DELIVERY_STATUS_SUCCEEDED}
     # The stop was in order, so no request was made twice.
     assert Counter(message_ids(receiver)) == Counter(one.message for one in listed)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a socket holds unread")
+async def test_calls_that_wait_at_a_server_when_it_begins_to_stop_are_answered_by_the_next_start(
+    start_server: StartServer,
+) -> None:
+    """The server never begins them, and gRPC ends them as CANCELLED; the client asks again."""
+    server = await start_server()
+    count = 200
+    async with server.connect(
+        timeout=50, channel_options=[("grpc.service_config", patient_service_config())]
+    ) as client:
+        application = (await client.application.create(name="A customer")).id
+        server.signal(signal.SIGSTOP)
+        calls = [
+            asyncio.create_task(client.message.create(application, event_type="a.b", payload={}))
+            for _ in range(count)
+        ]
+        await eventually(lambda: asyncio.to_thread(server.has_unread, count * 100))
+        server.signal(signal.SIGTERM)
+        server.signal(signal.SIGCONT)
+        assert await server.exited() == 0
+        await server.restart()
+        made = {message.id for message in await asyncio.gather(*calls)}
+        assert len(made) == count
+        listed = {message.id async for message in client.message.list(application)}
+    assert listed == made

@@ -108,6 +108,13 @@ def refuse(
     raise AssertionError("abort raises")
 
 
+def leave_waiting_at_a_stop(context: grpc.ServicerContext) -> NoReturn:
+    """Ends a call as gRPC ends those that a stopping server has not begun yet, which no handler
+    ever sees."""
+    context.abort(grpc.StatusCode.CANCELLED, "CANCELLED")
+    raise AssertionError("abort raises")
+
+
 def packed(message: Message) -> AnyMessage:
     packed = AnyMessage()
     packed.Pack(message)

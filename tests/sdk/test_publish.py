@@ -4,6 +4,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import AsyncIterator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import grpc
@@ -13,6 +14,7 @@ from octohooks import (
     Acknowledgement,
     AlreadyExists,
     AsyncOctohooks,
+    Cancelled,
     NotFound,
     Octohooks,
     Unavailable,
@@ -27,7 +29,13 @@ from octohooks.v1.message_service_pb2 import (
 )
 from octohooks.values import PublishedMessage
 
-from tests.sdk.fake_server import FakeServer, Handler, refuse
+from tests.sdk.fake_server import (
+    FakeServer,
+    Handler,
+    leave_waiting_at_a_stop,
+    refuse,
+    until_cancelled,
+)
 
 Requests = Iterator[PublishMessagesRequest]
 
@@ -266,6 +274,40 @@ def test_a_server_that_ends_the_stream_early_is_connected_to_again(
 
     in_turn(server, hang_up, store.to_the_end)
     assert results(client.message.publish(messages(3))) == ["1", "2", "3"]
+
+
+def test_a_stream_that_a_stopping_server_never_began_is_sent_to_the_next_one(
+    client: Octohooks, server: FakeServer, store: Store
+) -> None:
+    def left_waiting(_: Requests, context: grpc.ServicerContext) -> Any:
+        leave_waiting_at_a_stop(context)
+
+    in_turn(server, left_waiting, store.cut_after(1), left_waiting, store.to_the_end)
+    assert results(client.message.publish(messages(3))) == ["1", "2", "3"]
+
+
+def test_closing_the_client_ends_publishing_without_another_try(
+    client: Octohooks, server: FakeServer
+) -> None:
+    arrived = threading.Event()
+    streams = 0
+
+    def never_acknowledge(_: Requests, context: grpc.ServicerContext) -> Any:
+        nonlocal streams
+        streams += 1
+        ended = until_cancelled(context)
+        arrived.set()
+        ended.wait()
+        return iter(())
+
+    server.on("PublishMessages", never_acknowledge)
+    with ThreadPoolExecutor(1) as thread:
+        publishing = thread.submit(next, client.message.publish(messages(3)))
+        arrived.wait()
+        client.close()
+        with pytest.raises(Cancelled):
+            publishing.result()
+    assert streams == 1
 
 
 def test_publishing_is_given_up_when_nothing_is_acknowledged_ten_times_in_a_row(

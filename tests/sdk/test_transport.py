@@ -17,20 +17,34 @@ from octohooks.v1.application_service_pb2 import (
 )
 
 from tests.sdk.conftest import Connect
-from tests.sdk.fake_server import FakeServer, Handler, refuse, until_cancelled
+from tests.sdk.fake_server import (
+    FakeServer,
+    Handler,
+    leave_waiting_at_a_stop,
+    refuse,
+    until_cancelled,
+)
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-def unavailable_before(times: int, answer: Any) -> Handler:
-    """Refuses the first calls with UNAVAILABLE, then answers."""
+def refuse_as_unavailable(context: grpc.ServicerContext) -> NoReturn:
+    refuse(context, grpc.StatusCode.UNAVAILABLE)
+
+
+def unavailable_before(
+    times: int,
+    answer: Any,
+    end: Callable[[grpc.ServicerContext], NoReturn] = refuse_as_unavailable,
+) -> Handler:
+    """Ends the first calls so, then answers."""
     left = times
 
     def handle(request: Any, context: grpc.ServicerContext) -> Any:
         nonlocal left
         if left:
             left -= 1
-            refuse(context, grpc.StatusCode.UNAVAILABLE)
+            end(context)
         return answer
 
     return handle
@@ -118,13 +132,14 @@ def test_reads_carry_no_idempotency_key(client: Octohooks, server: FakeServer) -
     assert "idempotency-key" not in server.received[0].metadata
 
 
+@pytest.mark.parametrize("end", [refuse_as_unavailable, leave_waiting_at_a_stop])
 def test_a_create_is_retried_with_the_same_idempotency_key_while_the_server_is_unavailable(
-    client: Octohooks, server: FakeServer
+    end: Callable[[grpc.ServicerContext], NoReturn], client: Octohooks, server: FakeServer
 ) -> None:
     application = Application(id="app_1")
     server.on(
         "CreateApplication",
-        unavailable_before(3, CreateApplicationResponse(application=application)),
+        unavailable_before(3, CreateApplicationResponse(application=application), end),
     )
     assert client.application.create(name="A") == application
     assert len(server.received) == 4

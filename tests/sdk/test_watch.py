@@ -29,7 +29,12 @@ from octohooks.v1.attempt_service_pb2 import (
 )
 
 from tests.sdk.conftest import Connect
-from tests.sdk.fake_server import FakeServer, refuse, until_cancelled
+from tests.sdk.fake_server import (
+    FakeServer,
+    leave_waiting_at_a_stop,
+    refuse,
+    until_cancelled,
+)
 
 Stream = Callable[[grpc.ServicerContext], Iterator[WatchAttemptsResponse]]
 
@@ -75,6 +80,10 @@ def cut(context: grpc.ServicerContext) -> None:
 
 def reset_by_a_proxy(context: grpc.ServicerContext) -> None:
     refuse(context, grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2")
+
+
+def left_waiting_at_a_stop(context: grpc.ServicerContext) -> None:
+    leave_waiting_at_a_stop(context)
 
 
 def hang_up(context: grpc.ServicerContext) -> None:
@@ -131,7 +140,7 @@ def test_events_that_come_with_the_first_response_are_not_lost_by_waiting(
     assert first(2, watch) == ["1", "2"]
 
 
-@pytest.mark.parametrize("how", [cut, reset_by_a_proxy, hang_up])
+@pytest.mark.parametrize("how", [cut, reset_by_a_proxy, left_waiting_at_a_stop, hang_up])
 def test_after_a_cut_a_watch_goes_on_after_the_last_response(
     how: Callable[[grpc.ServicerContext], object], client: Octohooks, server: FakeServer
 ) -> None:

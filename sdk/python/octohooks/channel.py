@@ -34,7 +34,9 @@ SERVICE_CONFIG = {
                 "initialBackoff": "0.2s",
                 "maxBackoff": "5s",
                 "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE"],
+                # CANCELLED is what calls get that wait at a server when it begins to stop; it never
+                # began them (grpc/grpc#41785). What this side cancels is not tried again.
+                "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
             },
         },
         # Its own code sends again what was not acknowledged.

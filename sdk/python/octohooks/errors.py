@@ -210,6 +210,10 @@ def is_cut(error: OctohooksError) -> bool:
     that it can go on over another connection."""
     if isinstance(error, Unavailable):
         return True
+    # A stream that waited at a server when it began to stop (grpc/grpc#41785). What this side
+    # cancels reads differently.
+    if isinstance(error, Cancelled):
+        return error.message == "CANCELLED"
     # What gRPC makes of a proxy's RST_STREAM; an error of the server's own has a reason.
     return isinstance(error, Internal) and error.reason is None and "RST_STREAM" in error.message
 

@@ -14,6 +14,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import AddrInfoType, Connection
+from aiohttp.helpers import set_exception
 
 from octohooks_server.delivery.resolver import Resolver
 from octohooks_server.rules.addresses import Subnet, is_allowed
@@ -86,6 +87,8 @@ class Connector(aiohttp.TCPConnector):
             if allowed_subnets is None
             else partial(_checked_socket, allowed_subnets),
         )
+        handler: type[ResponseHandler] = _Handler
+        self._factory = partial(handler, loop=self._loop)
         self._used: weakref.WeakSet[ResponseHandler] = weakref.WeakSet()
 
     async def connect(self, *args: Any, **kwargs: Any) -> Connection:
@@ -104,6 +107,20 @@ class Connector(aiohttp.TCPConnector):
             self._used.add(protocol)
             LINK.get().uses(connection.transport)
             return connection
+
+
+class _Handler(ResponseHandler):
+    """One connection's end here, which tells a body that is being read when no rest can follow.
+
+    aiohttp (3.14.5) tells only whoever waits for a response when what comes cannot be parsed; a
+    broken chunk behind a good head would keep the reader of the body waiting till the timeout.
+    """
+
+    def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:
+        super().set_exception(exc, exc if exc_cause is None else exc_cause)
+        body = self._payload
+        if body is not None and not body.is_eof() and body.exception() is None:
+            set_exception(body, aiohttp.ClientPayloadError(), exc)
 
 
 def _checked_socket(allowed: "Sequence[Subnet]", address_info: AddrInfoType) -> socket.socket:

@@ -10,12 +10,12 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 import structlog
-from octohooks.v1.attempt_pb2 import ErrorKind
 
 from octohooks_server.delivery.exchange import Exchange
 from octohooks_server.delivery.judge import outcome_of
 from octohooks_server.delivery.keys import live_keys
 from octohooks_server.delivery.pacing import Pacer, Pacers
+from octohooks_server.delivery.places import Places, Quick
 from octohooks_server.errors import OctohooksError, ResourceExhausted, Unavailable
 from octohooks_server.rules.signing import SigningKey
 from octohooks_server.store import deliveries
@@ -39,11 +39,15 @@ _PACED_SECONDS = 2.0
 # memory: enough that an endpoint is kept busy between two looks.
 _WAITING_PER_PLACE = 5
 _WAITING_PER_PLACE_IN_TOTAL = 1
-# One in so many places is kept for endpoints whose last attempt ended in time.
-_KEPT_FOR_RESPONSIVE = 4
+# Of what may wait in memory, one in so many is kept for what is accepted from now on, so that it
+# does not queue up behind a backlog in the database.
+_KEPT_FOR_ACCEPTED = 4
 # Of what may still be claimed, one in so many goes to one endpoint in one look.
 _LARGEST_SHARE = 8
 _MOST_REMEMBERED = 100_000
+# An attempt that holds its place for as long as this, or half of the timeout, is not quick. A name
+# that cannot be looked up, and an answer that comes late, take up places like one that never comes.
+_SLOW_FROM = timedelta(seconds=2)
 
 
 class Sends(Protocol):
@@ -74,6 +78,7 @@ class _Waiting:
 class _Lane:
     """What this server has claimed of one endpoint's deliveries."""
 
+    quick: Quick
     waiting: deque[_Waiting] = field(default_factory=deque)
     under_way: int = 0
     # Whether it stands in the row of lanes that can start an attempt.
@@ -96,9 +101,8 @@ class DeliveryLoop:
     """Attempts due deliveries until it is drained.
 
     Concurrency is bounded in total and for each endpoint, and so is what waits in memory; the rest
-    waits in the database. Lanes take turns, and a lane takes no more than it leaves for others. A
-    quarter of all places is kept for endpoints whose last attempt ended in time, so that those that
-    never answer, however many, leave places to those that do.
+    waits in the database. Lanes take turns, and a lane takes no more than it leaves for others.
+    Endpoints that are not known to be quick may take a part of the places only (`Places`).
     """
 
     def __init__(
@@ -121,12 +125,14 @@ class DeliveryLoop:
         self._clock = clock
         self._random = random
         self._pacers = Pacers()
-        self._responsive: OrderedDict[str, None] = OrderedDict()
-        self._most_claimed = bounds.max_in_flight * (1 + _WAITING_PER_PLACE_IN_TOTAL)
+        self._quick: OrderedDict[str, bool] = OrderedDict()
+        # What is under way, and that together with what waits.
+        self._attempts = Places(bounds.max_in_flight)
+        self._slow_from = min(_SLOW_FROM, bounds.request_timeout / 2)
+        self._claims = Places(bounds.max_in_flight * (1 + _WAITING_PER_PLACE_IN_TOTAL))
         self._lanes: dict[str, _Lane] = {}
         self._row: deque[str] = deque()
         self._under_way: set[asyncio.Task[None]] = set()
-        self._claimed = 0
         self._has_backlog = False
         self._draining = False
         self._wake = asyncio.Event()
@@ -138,16 +144,15 @@ class DeliveryLoop:
 
         What it says yes to counts at once, although it is handed over only after the commit.
         """
-        total = self._total_room()
+        claims = self._claims.part(0)
         taken: dict[str, int] = {}
 
         def may_claim(endpoint_id: str) -> bool:
-            nonlocal total
             more = taken.get(endpoint_id, 0)
-            if self._room(endpoint_id, total, more) <= 0:
+            if self._room(endpoint_id, claims, more) <= 0:
                 return False
             taken[endpoint_id] = more + 1
-            total -= 1
+            claims.take(self._is_quick(endpoint_id))
             return True
 
         return may_claim
@@ -165,11 +170,11 @@ class DeliveryLoop:
                 continue
             lane = self._lanes.get(endpoint_id)
             if lane is None:
-                lane = self._lanes[endpoint_id] = _Lane()
+                lane = self._lanes[endpoint_id] = _Lane(self._quick.get(endpoint_id))
             lane.waiting.append(_Waiting(delivery, pacers))
             for pacer in pacers:
                 pacer.waiting += 1
-            self._claimed += 1
+            self._claims.take(lane.quick)
             self._line_up(endpoint_id, lane)
         self._start_attempts()
 
@@ -180,6 +185,10 @@ class DeliveryLoop:
             if lane is not None and lane.waiting:
                 self._return([self._take_next(lane) for _ in range(len(lane.waiting))])
                 self._settle(id, lane)
+
+    def recall_all(self) -> None:
+        """Gives back everything that waits."""
+        self.recall(list(self._lanes))
 
     def look(self) -> None:
         """Says that a delivery was made due."""
@@ -214,7 +223,7 @@ class DeliveryLoop:
 
         What is not finished within `grace` is cut off; it falls due again when its claim ends.
         """
-        self.recall(list(self._lanes))
+        self.recall_all()
         with suppress(OctohooksError):
             await self._give_back()
         log.info("draining", under_way=len(self._under_way))
@@ -230,14 +239,19 @@ class DeliveryLoop:
         """Claims what there is room for; answers when the next delivery falls due."""
         await self._give_back()
         now = self._clock()
-        limit = min(_CLAIM_AT_ONCE, self._total_room())
+        claims = self._claims_from_backlog()
+        limit = min(_CLAIM_AT_ONCE, claims.free(True))
         claimed: Collection[DueDelivery] = ()
         async with self._database.read() as conn:
             next_due_at = await deliveries.next_due_at(conn)
         if limit > 0 and next_due_at is not None and next_due_at <= now:
             async with self._database.write() as conn:
                 result = await deliveries.claim_due(
-                    conn, now=now, limit=limit, lease=self._bounds.lease, room=self._claim_rooms()
+                    conn,
+                    now=now,
+                    limit=limit,
+                    lease=self._bounds.lease,
+                    room=self._claim_rooms(claims),
                 )
                 next_due_at = await deliveries.next_due_at(conn)
             claimed = result.deliveries
@@ -278,34 +292,35 @@ class DeliveryLoop:
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
 
-    def _claim_rooms(self) -> Callable[[str], int]:
+    def _claims_from_backlog(self) -> Places:
+        """What may be claimed of what waits in the database."""
+        return self._claims.part(self._claims.total // _KEPT_FOR_ACCEPTED)
+
+    def _claim_rooms(self, claims: Places) -> Callable[[str], int]:
         """Answers, for one claim, how many deliveries of an endpoint to take; asked once each."""
-        total = self._total_room()
 
         def room(endpoint_id: str) -> int:
-            nonlocal total
-            room = self._room(endpoint_id, total, 0)
-            total -= room
+            room = max(self._room(endpoint_id, claims, 0), 0)
+            claims.take(self._is_quick(endpoint_id), room)
             return room
 
         return room
 
-    def _room(self, endpoint_id: str, total: int, more: int) -> int:
+    def _room(self, endpoint_id: str, claims: Places, more: int) -> int:
         """How many deliveries of an endpoint may be claimed, of which `more` were just now.
 
-        `total` is how many may be claimed of all. An endpoint gets a part of that at a time, and
-        never more than is left for others.
+        An endpoint gets a part of the `claims` that are free at a time, and never more than is left
+        for others.
         """
         if self._draining:
             return 0
         most = self._bounds.max_in_flight_per_endpoint * (1 + _WAITING_PER_PLACE)
         lane = self._lanes.get(endpoint_id)
         taken = more if lane is None else more + lane.under_way + len(lane.waiting)
-        if endpoint_id not in self._responsive:
-            total -= self._most_claimed // _KEPT_FOR_RESPONSIVE
-        if taken >= total:
+        free = claims.free(self._is_quick(endpoint_id))
+        if taken >= free:
             return 0
-        share = max(min(total // _LARGEST_SHARE, (total - taken) // 2), 1)
+        share = max(min(free // _LARGEST_SHARE, (free - taken) // 2), 1)
         return min(most - taken, self._paced_room(endpoint_id) - more, share)
 
     def _paced_room(self, endpoint_id: str) -> int:
@@ -320,7 +335,7 @@ class DeliveryLoop:
         waiting = lane.waiting.popleft()
         for pacer in waiting.pacers:
             pacer.waiting -= 1
-        self._claimed -= 1
+        self._claims.take(lane.quick, -1)
         return waiting.delivery
 
     def _return_outlived(self, lane: _Lane) -> None:
@@ -329,8 +344,10 @@ class DeliveryLoop:
         while lane.waiting and lane.waiting[0].delivery.lease_ends_at <= latest:
             self._return([self._take_next(lane)])
 
-    def _total_room(self) -> int:
-        return self._most_claimed - self._claimed
+    def _is_quick(self, endpoint_id: str) -> Quick:
+        """How an endpoint's claims are counted."""
+        lane = self._lanes.get(endpoint_id)
+        return self._quick.get(endpoint_id) if lane is None else lane.quick
 
     def _line_up(self, endpoint_id: str, lane: _Lane) -> None:
         """Puts a lane that can start an attempt behind the others."""
@@ -376,7 +393,8 @@ class DeliveryLoop:
             lane = self._lanes[endpoint_id]
             lane.in_row = False
             self._return_outlived(lane)
-            if lane.waiting and not self._has_share_left(endpoint_id, lane):
+            # A lane has no more attempts under way than there are places left for others like it.
+            if lane.waiting and lane.under_way >= self._attempts.free(lane.quick):
                 lane.in_row = True
                 self._row.append(endpoint_id)
                 skipped += 1
@@ -384,34 +402,36 @@ class DeliveryLoop:
             skipped = 0
             if lane.waiting and not self._held_by_rate(endpoint_id, lane):
                 delivery = self._take_next(lane)
-                self._claimed += 1
+                self._claims.take(lane.quick)
+                self._attempts.take(lane.quick)
                 lane.under_way += 1
                 task = asyncio.create_task(self._attempt(delivery))
                 self._under_way.add(task)
                 task.add_done_callback(self._ended(endpoint_id, lane))
             self._settle(endpoint_id, lane)
 
-    def _has_share_left(self, endpoint_id: str, lane: _Lane) -> bool:
-        """Whether the lane has fewer attempts under way than there are free places for it."""
-        places = self._bounds.max_in_flight
-        if endpoint_id not in self._responsive:
-            places -= places // _KEPT_FOR_RESPONSIVE
-        return lane.under_way < places - len(self._under_way)
-
     def _note(self, endpoint_id: str, exchange: Exchange) -> None:
-        """Remembers whether the endpoint's last attempt ended in time."""
-        if exchange.error_kind == ErrorKind.ERROR_KIND_TIMEOUT:
-            self._responsive.pop(endpoint_id, None)
-            return
-        self._responsive[endpoint_id] = None
-        self._responsive.move_to_end(endpoint_id)
-        if len(self._responsive) > _MOST_REMEMBERED:
-            self._responsive.popitem(last=False)
+        """Remembers whether the endpoint's last attempt was quick, whatever came of it."""
+        quick = exchange.duration < self._slow_from
+        self._quick[endpoint_id] = quick
+        self._quick.move_to_end(endpoint_id)
+        if len(self._quick) > _MOST_REMEMBERED:
+            self._quick.popitem(last=False)
+        lane = self._lanes[endpoint_id]
+        if lane.quick is not quick:
+            for places, count in (
+                (self._attempts, lane.under_way),
+                (self._claims, lane.under_way + len(lane.waiting)),
+            ):
+                places.take(lane.quick, -count)
+                places.take(quick, count)
+            lane.quick = quick
 
     def _ended(self, endpoint_id: str, lane: _Lane) -> Callable[[asyncio.Task[None]], None]:
         def ended(task: asyncio.Task[None]) -> None:
             self._under_way.discard(task)
-            self._claimed -= 1
+            self._claims.take(lane.quick, -1)
+            self._attempts.take(lane.quick, -1)
             lane.under_way -= 1
             self._settle(endpoint_id, lane)
             self._start_attempts()

@@ -10,6 +10,7 @@ import aiodns
 
 # A name may have any number of addresses; no more than these are tried.
 _MAX_ADDRESSES_PER_FAMILY = 4
+_TRIES = 5
 
 
 class NameNotResolved(OSError):
@@ -29,7 +30,7 @@ class Resolver(Protocol):
 
 
 class SystemResolver:
-    """Asks the name servers of the system, and its hosts file, without a thread per name.
+    """Asks name servers, the system's unless told, and its hosts file, without a thread per name.
 
     Answers are kept as long as their time to live says. A name that is being looked up is asked for
     once, however many wait for it, so a name that hangs takes one place; the time that is spent
@@ -41,13 +42,18 @@ class SystemResolver:
         *,
         timeout: timedelta = timedelta(seconds=5),
         max_lookups: int = 256,
-        nameservers: Sequence[str] | None = None,
+        nameservers: Sequence[str] = (),
     ) -> None:
-        """Make it inside a running event loop. `nameservers` are `address` or `address:port`."""
+        """Make it inside a running event loop. `nameservers` are `address` or `address:port`, an
+        IPv6 address with a port in brackets; the system's where there are none."""
         self._timeout = timeout.total_seconds()
         self._places = asyncio.Semaphore(max_lookups)
-        # Two tries, so that one lost packet does not fail a name.
-        self._resolver = aiodns.DNSResolver(nameservers, timeout=self._timeout / 3, tries=2)
+        # c-ares waits a quarter of a second at first for a server that else answers quickly, and
+        # twice as long each time. With two tries it would give up a name within a second that the
+        # server is still looking for; so many fill the timeout.
+        self._resolver = aiodns.DNSResolver(
+            nameservers or None, timeout=self._timeout / 3, tries=_TRIES
+        )
         self._under_way: dict[str, asyncio.Task[Sequence[str]]] = {}
 
     async def addresses(self, name: str) -> Sequence[str]:

@@ -161,7 +161,7 @@ class Desk:
 
     async def counts(self) -> Counter[str]:
         """How many rows each table holds of the environment, but for what comes by itself."""
-        rows = await rows_of(self.server.home, self.tenant.id)
+        rows = await rows_of(self.server.database, self.tenant.id)
         del rows["attempts"], rows["idempotent_answers"]
         return Counter({table: len(found) for table, found in rows.items()})
 

@@ -2,20 +2,19 @@
 
 from typing import Any, TypeAlias
 
+from octohooks_server.store.database import Database
 from octohooks_server.store.tables import endpoints, metadata
 from sqlalchemy import Table, select
 from sqlalchemy.sql import ColumnElement
-
-from tests.server.api.home import Home
 
 Rows: TypeAlias = dict[str, list[tuple[Any, ...]]]
 """Rows by the names of their tables."""
 
 
-async def rows_of(home: Home, environment_id: str) -> Rows:
+async def rows_of(database: Database, environment_id: str) -> Rows:
     """All that the database holds of an environment, but for when its keys were used last."""
     found: Rows = {}
-    async with home.opened() as database, database.read() as conn:
+    async with database.read() as conn:
         for table in metadata.sorted_tables:
             belongs = _belongs(table, environment_id)
             if belongs is not None:
@@ -25,10 +24,10 @@ async def rows_of(home: Home, environment_id: str) -> Rows:
     return found
 
 
-async def all_text(home: Home) -> str:
+async def all_text(database: Database) -> str:
     """All that the database holds, as text; bytes as hexadecimal digits too."""
     texts: list[str] = []
-    async with home.opened() as database, database.read() as conn:
+    async with database.read() as conn:
         for table in metadata.sorted_tables:
             for row in await conn.execute(select(table)):
                 texts += [repr(value) for value in row]

@@ -14,6 +14,7 @@ from octohooks.v1.environment_pb2 import Environment
 from octohooks.v1.environment_service_pb2 import CreateEnvironmentRequest
 from octohooks_server.serve import running
 from octohooks_server.settings import Settings
+from octohooks_server.store.database import Database
 
 from tests.server.api.calls import Api
 from tests.server.api.home import Home
@@ -54,12 +55,15 @@ class Server:
         address: str,
         operator_key: str,
         home: Home,
+        database: Database,
         channel: grpc.aio.Channel,
         stack: AsyncExitStack,
     ) -> None:
         self.address = address
         self.operator_key = operator_key
         self.home = home
+        # What it stores, behind its back.
+        self.database = database
         self._channel = channel
         self._stack = stack
         self.operator = self.api(operator_key)
@@ -100,6 +104,7 @@ async def serving(
     async with (
         running(Settings(**given), clock=clock) as server,
         grpc.aio.insecure_channel(server.address) as channel,
+        home.opened() as database,
         AsyncExitStack() as stack,
     ):
-        yield Server(server.address, server.operator_key, home, channel, stack)
+        yield Server(server.address, server.operator_key, home, database, channel, stack)

@@ -122,7 +122,7 @@ async def test_no_key_is_kept_in_the_database(home: Home) -> None:
     async with serving(home) as server:
         tenant = await server.new_tenant()
         answer = await tenant.api(CreateApiKeyRequest(), idempotency_key="once")
-        dump = await all_text(home)
+        dump = await all_text(server.database)
 
         assert answer.api_key.id in dump
         assert answer.key not in dump

@@ -190,7 +190,7 @@ async def test_history_goes_in_small_steps_to_the_last(
             return len([one async for one in tenant.octohooks.message.list("acme")]) == 2
 
         await eventually(messages)
-        rows = await rows_of(world.home, tenant.id)
+        rows = await rows_of(world.server.database, tenant.id)
         assert {name: len(rows[name]) for name in ("messages", "deliveries", "attempts")} == {
             "messages": 2,
             "deliveries": 2,
@@ -289,7 +289,7 @@ async def test_an_application_that_was_deleted_a_week_ago_leaves_nothing_behind(
         for _ in range(5):
             gone.append((await client.message.create("acme", event_type="e", payload={})).id)
         gone += [one.id for one in await attempted(client, 15, application="acme")]
-        before = _without(await rows_of(lasting.home, tenant.id), gone)
+        before = _without(await rows_of(lasting.server.database, tenant.id), gone)
         await client.application.delete("acme")
         await ended(client, 5 * 4 + 3)
 
@@ -300,11 +300,11 @@ async def test_an_application_that_was_deleted_a_week_ago_leaves_nothing_behind(
     async with lasting.at(days=0.2) as tenant:
 
         async def left() -> bool:
-            text = await all_text(lasting.home)
+            text = await all_text(lasting.server.database)
             return not any(id in text for id in gone)
 
         await eventually(left)
-        after = await rows_of(lasting.home, tenant.id)
+        after = await rows_of(lasting.server.database, tenant.id)
         for table in ("applications", "endpoints", "endpoint_secrets", "deliveries", "attempts"):
             assert after[table] == before[table]
 
@@ -354,18 +354,18 @@ async def test_an_environment_that_was_deleted_a_week_ago_leaves_nothing_behind(
             await client.operational_webhook.create(url=receiver.url)
             await client.event_type.create(name="e", description="E")
             await deliver(client, "acme", 3)
-        before = await rows_of(lasting.home, other.id)
+        before = await rows_of(lasting.server.database, other.id)
         await lasting.server.operator(DeleteEnvironmentRequest(environment=tenant.id))
         id = tenant.id
     async with lasting.at(days=6.9):
-        assert (await rows_of(lasting.home, id))["attempts"]
+        assert (await rows_of(lasting.server.database, id))["attempts"]
     async with lasting.at(days=0.2):
 
         async def gone() -> bool:
-            return id not in await all_text(lasting.home)
+            return id not in await all_text(lasting.server.database)
 
         await eventually(gone)
-        after = await rows_of(lasting.home, other.id)
+        after = await rows_of(lasting.server.database, other.id)
         # Answers to repeated calls are kept for 12 hours in any case.
         del before["idempotent_answers"], after["idempotent_answers"]
         assert after == before

@@ -211,7 +211,7 @@ async def world(server: Server) -> AsyncIterator[World]:
         await attempted(octohooks, 2)
 
     async def rows_of_theirs() -> Rows:
-        return await rows_of(server.home, theirs.tenant.id)
+        return await rows_of(server.database, theirs.tenant.id)
 
     before = await rows_of_theirs()
     filled = {table for table, rows in before.items() if rows}
