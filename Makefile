@@ -46,6 +46,7 @@ test: install ## run the tests; choose with ARGS="tests/sdk -k retry"
 soak: install ## simulate crashes and faults; choose with SEEDS=10000 FROM=0
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --from $(FROM)
 	$(BIN)/python -m tests.acceptance.cuts --attempts $(ATTEMPTS)
+	OCTOHOOKS_TESTS_MESSAGES=10000 $(BIN)/python -m pytest tests/acceptance/test_shared_database.py
 
 bench: install ## measure speed and cost; choose with ARGS="--scenario unary" or ARGS=--all
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -12,7 +12,7 @@ import uvloop
 
 from octohooks_server.logs import configure_logs
 from octohooks_server.serve import Running, running
-from octohooks_server.settings import Settings, SettingsError, read_settings
+from octohooks_server.settings import DatabaseAway, Settings, SettingsError, read_settings
 from octohooks_server.supervisor import WORKER_ARGUMENT, WRONG_SETTINGS, supervise
 
 log = structlog.get_logger()
@@ -21,7 +21,8 @@ _STDIN = 0
 
 
 def main() -> None:
-    """Reads the settings and serves; exits 0 after a signal and 2 when a setting is wrong."""
+    """Reads the settings and serves; exits 0 after a signal, 2 when a setting is wrong, and
+    75 when the database is away, which another start may find back."""
     is_worker = WORKER_ARGUMENT in sys.argv[1:]
     try:
         settings = read_settings()
@@ -33,6 +34,9 @@ def main() -> None:
     except SettingsError as error:
         print(error, file=sys.stderr)
         sys.exit(WRONG_SETTINGS)
+    except DatabaseAway as error:
+        print(error, file=sys.stderr)
+        sys.exit(os.EX_TEMPFAIL)
 
 
 async def _serve(settings: Settings, *, is_worker: bool) -> None:

@@ -15,7 +15,7 @@ from octohooks_server.api.authentication import (
 )
 from octohooks_server.rules.ids import API_KEY, ENVIRONMENT, IdFactory
 from octohooks_server.store import api_keys, environments
-from octohooks_server.store.database import Database
+from octohooks_server.store.database import Database, take_turn
 
 _NAME = "Development"
 
@@ -34,6 +34,8 @@ async def make_first_environment(
     """Makes the `Development` environment with a key, unless there ever was an environment."""
     now = clock()
     async with database.write() as conn:
+        # Servers that start together ask one after another.
+        await take_turn(conn, "first environment")
         if await environments.exists_any(conn):
             return None
         environment = await environments.create(

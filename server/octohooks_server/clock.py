@@ -1,7 +1,7 @@
-"""Time: the system's, and one made from it that never jumps."""
+"""Time: the system's, one made from it that never jumps, and one that servers share."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 Clock = Callable[[], datetime]
@@ -9,6 +9,8 @@ Clock = Callable[[], datetime]
 # How much faster or slower than real time the steady clock may run to follow the system's: half of
 # a retry's jitter, so that a wait stays about what the schedule promises.
 _MOST_CORRECTION = 0.05
+# By less than this, a shared clock never goes back.
+_LEAST_JUMP = timedelta(seconds=1)
 
 
 def system_clock() -> datetime:
@@ -46,3 +48,35 @@ class SteadyClock:
         most = timedelta(seconds=passed * _MOST_CORRECTION)
         self._now = expected + min(max(self._wall() - expected, -most), most)
         return self._now
+
+
+class SharedClock:
+    """The time of a database that servers share: read now and then, and counted on in between.
+
+    What is due and which claims have ended is compared between servers, so they have to agree on
+    the time even when the clock of one of them is wrong.
+    """
+
+    def __init__(self, wall: Clock, elapsed: Callable[[], float] = seconds_since_boot) -> None:
+        """It is `wall` until it is set for the first time; `elapsed` as for a `SteadyClock`."""
+        self._elapsed = elapsed
+        self._seen_at = elapsed()
+        self._seen = wall()
+        self._latest = self._seen
+
+    def __call__(self) -> datetime:
+        """The shared time."""
+        now = self._seen + timedelta(seconds=self._elapsed() - self._seen_at)
+        # A reading that was a little late sets it back by as little: then it waits instead.
+        if now < self._latest < now + _LEAST_JUMP:
+            return self._latest
+        self._latest = now
+        return now
+
+    async def follow(self, read: Callable[[], Awaitable[datetime]]) -> None:
+        """Sets it by one reading; half of the time that the reading took is its way back."""
+        asked_at = self._elapsed()
+        seen = await read()
+        answered_at = self._elapsed()
+        self._seen = seen + timedelta(seconds=(answered_at - asked_at) / 2)
+        self._seen_at = answered_at

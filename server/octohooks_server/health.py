@@ -1,7 +1,6 @@
 """Health: SERVING only while the database answers and the delivery loop makes progress."""
 
 import asyncio
-from contextlib import suppress
 
 import structlog
 from grpc_health.v1.health_pb2 import HealthCheckResponse
@@ -51,11 +50,16 @@ class Health:
             and self._loop.seconds_since_progress() > _MOST_SECONDS_WITHOUT_PROGRESS
         ):
             return False
-        with suppress(OctohooksError, TimeoutError):
+        try:
             async with asyncio.timeout(_DATABASE_SECONDS), self._database.read() as conn:
                 await conn.execute(select(1))
-                return True
-        return False
+        except (OctohooksError, TimeoutError):
+            return False
+        except Exception as error:
+            # A defect of ours must not end the checks.
+            log.error("health_check_failed", exc_info=error)
+            return False
+        return True
 
     async def _tell(self, is_well: bool) -> None:
         if is_well == self._told:

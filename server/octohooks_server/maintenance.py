@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from alembic.migration import MigrationContext
-from sqlalchemy import Boolean, Table, func, select
+from sqlalchemy import Boolean, Table, func, select, text
 from sqlalchemy.engine import Connection
 
 from octohooks_server.serve import held, migrated
 from octohooks_server.settings import Settings, SettingsError
-from octohooks_server.store.database import PostgresDatabase, open_database
+from octohooks_server.store.database import PostgresDatabase, open_database, take_turn
 from octohooks_server.store.tables import instance, metadata
 
 _ROWS_AT_ONCE = 2_000
@@ -119,13 +119,16 @@ async def _copy(
     with closing(_opened(source)) as old:
         old.execute("BEGIN")
         async with database.long_write() as conn:
+            # Servers that start meanwhile wait for it, and those that run change nothing.
+            await take_turn(conn, "schema")
+            names = ", ".join(table.name for table in metadata.sorted_tables)
+            await conn.execute(text(f"LOCK TABLE {names} IN EXCLUSIVE MODE"))
             _require_same_release(old, await conn.run_sync(_revision))
             for table in metadata.sorted_tables:
-                count = await conn.scalar(select(func.count()).select_from(table))
-                if count and table is not instance:
+                if table is not instance and await conn.scalar(select(select(table).exists())):
                     raise MaintenanceError(
-                        f"The database of OCTOHOOKS_DATABASE_URL has {count} rows in {table.name};"
-                        " only an empty one can be copied into."
+                        f"The database of OCTOHOOKS_DATABASE_URL has rows in {table.name}; only an"
+                        " empty one can be copied into."
                     )
             await conn.execute(instance.delete())
             for table in metadata.sorted_tables:

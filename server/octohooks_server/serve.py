@@ -26,14 +26,14 @@ from octohooks_server.background.cleaning import Cleaning
 from octohooks_server.background.steps import Steps
 from octohooks_server.background.upkeep import Upkeep
 from octohooks_server.bootstrap import FirstStart, make_first_environment
-from octohooks_server.clock import Clock, SteadyClock, system_clock
+from octohooks_server.clock import Clock, SharedClock, SteadyClock, system_clock
 from octohooks_server.delivery.loop import Bounds, DeliveryLoop
 from octohooks_server.delivery.resolver import SystemResolver
 from octohooks_server.delivery.sender import Sender
 from octohooks_server.errors import OctohooksError, ResourceExhausted, Unavailable
 from octohooks_server.health import Health
 from octohooks_server.rules.ids import IdFactory
-from octohooks_server.settings import Settings, SettingsError
+from octohooks_server.settings import DatabaseAway, Settings, SettingsError
 from octohooks_server.store import instance
 from octohooks_server.store.acceptance import Accepted, Draft, accept
 from octohooks_server.store.database import (
@@ -52,6 +52,7 @@ from octohooks_server.store.relay import Hears, Relay
 log = structlog.get_logger()
 
 _LEAST_TIME_TO_DRAIN = timedelta(seconds=1)
+_SECONDS_BETWEEN_READINGS_OF_THE_TIME = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +74,20 @@ async def running(
 
     `wall` is what receivers and callers go by, in signatures and the expiry of keys; `clock`
     decides what is due. Given alone, `clock` is both; else it follows `wall`, or the system's,
-    steadily.
+    steadily, and on PostgreSQL the database's.
 
     Raises:
         SettingsError: the port or the data folder cannot be had.
     """
     wall = wall or clock or system_clock
-    clock = clock or SteadyClock(wall)
+    if clock is None:
+        clock = SharedClock(wall) if settings.database_url else SteadyClock(wall)
     with nullcontext() if settings.database_url else held(settings.data_dir):
         database = open_database(settings.database, connections=settings.database_connections)
         try:
             await migrated(database, settings)
+            if isinstance(clock, SharedClock) and isinstance(database, PostgresDatabase):
+                await clock.follow(database.now)
             server = await _Server.put_together(settings, database, wall, clock)
             address = await server.start(settings.listen)
             try:
@@ -254,6 +258,7 @@ class _Server:
         self._looking_on = [asyncio.create_task(self._health.run())]
         if self._relay is not None:
             self._looking_on.append(asyncio.create_task(self._relay.run(self._hears())))
+            self._looking_on.append(asyncio.create_task(self._follow_the_time()))
         # Before anybody can ask, since gRPC's health service begins with SERVING.
         await self._health.check()
         await self._api.grpc_server.start()
@@ -282,6 +287,17 @@ class _Server:
             await self._steps.note_key_uses()
         await self._sender.close()
         await self._resolver.close()
+
+    async def _follow_the_time(self) -> None:
+        """Keeps a shared clock with the database's, until it is cancelled."""
+        while isinstance(self._clock, SharedClock) and isinstance(self._database, PostgresDatabase):
+            await asyncio.sleep(_SECONDS_BETWEEN_READINGS_OF_THE_TIME)
+            try:
+                await self._clock.follow(self._database.now)
+            except Exception as error:
+                # It is counted on from the last reading.
+                expected = isinstance(error, OctohooksError)
+                log.warning("time_not_read", exc_info=None if expected else error)
 
     def _look_for_due(self) -> None:
         """Lets whoever delivers look for what was made due: this server or, by role, others."""
@@ -328,7 +344,7 @@ async def migrated(database: Database, settings: Settings) -> None:
     try:
         await database.run_migration(migrate)
     except Unavailable:
-        raise SettingsError(
+        raise DatabaseAway(
             f"{place} cannot be written to; it may be away, or another program may hold its lock."
         ) from None
     except DatabaseRefuses as error:

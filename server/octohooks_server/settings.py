@@ -21,6 +21,10 @@ class SettingsError(Exception):
     """A setting has a wrong value; the text is a sentence for the operator."""
 
 
+class DatabaseAway(Exception):
+    """The database cannot be reached, which may be over soon; the text is a sentence."""
+
+
 class Settings(BaseSettings):
     """What the server does, and the one place that says how to change it.
 

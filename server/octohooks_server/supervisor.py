@@ -73,9 +73,16 @@ class _Workers:
         wait = _FIRST_SECONDS_BEFORE_A_RESTART
         while not self._stop.is_set():
             began = loop.time()
-            code = await self._run_once()
+            try:
+                code = await self._run_once()
+            except OSError as error:
+                # There is no memory for another process at the moment, perhaps.
+                log.error("worker_not_started", worker=number, error=error.strerror)
+                code = os.EX_OSERR
             if self._stop.is_set():
-                self._exit_code = self._exit_code or code
+                # A signal may have met it before it could listen to any.
+                is_ended = code in (0, 128 + signal.SIGTERM, 128 + signal.SIGINT)
+                self._exit_code = self._exit_code or (0 if is_ended else code)
                 return
             log.error("worker_ended", worker=number, code=code)
             if code == WRONG_SETTINGS:

@@ -1,12 +1,14 @@
 """Several servers on one PostgreSQL database, and an application that all of them send for."""
 
 import asyncio
+import contextlib
+import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from octohooks import AsyncOctohooks
+from octohooks import AsyncOctohooks, Unavailable
 from octohooks.v1.delivery_pb2 import DELIVERY_STATUS_SUCCEEDED
 from octohooks.v1.message_pb2 import Message
 
@@ -42,7 +44,7 @@ class Fleet:
             message = {"application": "fleet", "event_type": "a.b", "payload": {}}
             for start in range(0, count, 100):
                 some: list[Any] = [message] * min(100, count - start)
-                for result in await client.message.create_batch(some):
+                for result in await _sent(client, some):
                     assert isinstance(result, Message), result
                     self.accepted.add(result.id)
 
@@ -69,6 +71,14 @@ class Fleet:
                 attempt = (await anext(watch)).attempt
                 if attempt.delivery_status == DELIVERY_STATUS_SUCCEEDED:
                     pending.discard(attempt.message)
+
+
+async def _sent(client: AsyncOctohooks, messages: list[Any]) -> Sequence[object]:
+    """Sends a batch, however long the database is away; its key makes a repetition harmless."""
+    key = uuid.uuid4().hex
+    while True:
+        with contextlib.suppress(Unavailable):
+            return await client.message.create_batch(messages, idempotency_key=key)
 
 
 @asynccontextmanager

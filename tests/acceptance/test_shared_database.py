@@ -1,6 +1,7 @@
 """Any number of servers on one PostgreSQL database are one Octohooks."""
 
 import asyncio
+import os
 import signal
 import tempfile
 import uuid
@@ -17,6 +18,9 @@ from tests.acceptance.receiving import answer_after
 from tests.acceptance.shared_database import fleet
 from tests.postgresql import Cluster
 from tests.receivers import Receiver
+
+# How many messages go through servers without a fault; `make soak` asks for 10,000.
+MESSAGES = int(os.environ.get("OCTOHOOKS_TESTS_MESSAGES", "2500"))
 
 
 @pytest.fixture
@@ -38,12 +42,12 @@ def own_cluster() -> Cluster:
 async def test_servers_that_share_a_database_deliver_everything_once(
     start_server: StartServer, database_url: str, count: int
 ) -> None:
-    """10,000 messages, each accepted by one of the servers and delivered by one of them."""
+    """Each message is accepted by one of the servers and delivered by one of them."""
     async with fleet(start_server, database_url, count) as servers:
-        await servers.publish(10_000)
+        await servers.publish(MESSAGES)
         await servers.until_all_is_delivered()
         await servers.until_all_is_recorded(servers.servers[-1])
-        assert len(servers.accepted) == 10_000
+        assert len(servers.accepted) == MESSAGES
         assert servers.arrivals() == dict.fromkeys(servers.accepted, 1)
 
 
@@ -124,7 +128,7 @@ async def test_nothing_is_lost_when_one_of_them_is_killed_and_another_sleeps_pas
         start_server, database_url, 4, request_timeout="1", lease="6", max_in_flight="50"
     ) as servers:
         killed, sleeper, *others = servers.servers
-        publishing = asyncio.create_task(servers.publish(3_000, others))
+        publishing = asyncio.create_task(servers.publish(1_500, others))
         await servers.publish(400, [killed])
         await killed.kill()
         await servers.publish(400, [sleeper])
@@ -138,7 +142,7 @@ async def test_nothing_is_lost_when_one_of_them_is_killed_and_another_sleeps_pas
         await servers.publish(100, [sleeper])
         await servers.until_all_is_delivered()
         await servers.until_all_is_recorded(others[0])
-        assert len(servers.accepted) == 3_900
+        assert len(servers.accepted) == 2_400
         arrivals = servers.arrivals()
         assert set(arrivals) == servers.accepted
         # No more than what the two had in flight came a second time.

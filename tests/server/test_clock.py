@@ -1,7 +1,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from octohooks_server.clock import SteadyClock
+from octohooks_server.clock import SharedClock, SteadyClock
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -59,3 +59,48 @@ def test_the_steady_clock_never_goes_back() -> None:
         seen.append(clock())
     assert seen == sorted(seen)
     assert len(set(seen)) == len(seen)
+
+
+async def test_servers_that_share_a_clock_agree_although_their_own_ones_do_not() -> None:
+    """One of them was paused for a minute, which its machine does not count."""
+    paused, well = Machine(), Machine()
+    clocks = [SharedClock(one.wall, lambda one=one: one.elapsed) for one in (paused, well)]  # type: ignore[misc]
+    well.elapsed += 60
+    assert clocks[1]() - clocks[0]() == timedelta(seconds=60)
+
+    async def read() -> datetime:
+        return NOON + timedelta(seconds=60)
+
+    for clock in clocks:
+        await clock.follow(read)
+    assert [clock() for clock in clocks] == [NOON + timedelta(seconds=60)] * 2
+    for machine in (paused, well):
+        machine.elapsed += 5
+    assert [clock() for clock in clocks] == [NOON + timedelta(seconds=65)] * 2
+
+
+async def test_a_shared_clock_waits_rather_than_going_back_a_little() -> None:
+    machine = Machine()
+    clock = SharedClock(machine.wall, lambda: machine.elapsed)
+    machine.elapsed += 10
+    before = clock()
+
+    async def read() -> datetime:
+        return before - timedelta(seconds=0.5)
+
+    await clock.follow(read)
+    assert clock() == before
+    machine.elapsed += 1
+    assert clock() == before + timedelta(seconds=0.5)
+
+
+async def test_half_of_the_time_that_a_reading_takes_counts_as_its_way_back() -> None:
+    machine = Machine()
+    clock = SharedClock(machine.wall, lambda: machine.elapsed)
+
+    async def read() -> datetime:
+        machine.elapsed += 4
+        return NOON + HOUR
+
+    await clock.follow(read)
+    assert clock() == NOON + HOUR + timedelta(seconds=2)

@@ -56,11 +56,18 @@ class Checks:
         """An ID, a UID or a name; one that is too long to be any is simply not found."""
         if required:
             self.required(field, reference)
+        self._no_nul(field, reference)
+
+    def _no_nul(self, field: str, value: str) -> None:
+        if "\0" in value:
+            # PostgreSQL holds none.
+            self.problem(field, "The character U+0000 is not allowed.")
 
     def text(self, field: str, value: str, *, most: int, required: bool = False) -> None:
         """A text of at most `most` characters."""
         if required and not self.required(field, value):
             return
+        self._no_nul(field, value)
         if len(value) > most:
             self.problem(field, f"At most {most:,} characters are kept, not {len(value):,}.")
 

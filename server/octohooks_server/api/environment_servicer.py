@@ -137,10 +137,11 @@ class EnvironmentServicer(EnvironmentServiceServicer):
         now = self._clock()
         with self._authenticator.changing():
             async with self._database.write() as conn:
+                # Endpoints first, as whoever records outcomes takes them.
+                orphans = await endpoints.mark_all_deleted(conn, environment_id=id, now=now)
                 if not await environments.mark_deleted(conn, id=id, now=now):
                     raise NotFound("environment", id)
                 await api_keys.remove_all(conn, environment_id=id)
-                orphans = await endpoints.mark_all_deleted(conn, environment_id=id, now=now)
                 # An environment goes with its applications, which is what the reason says.
                 await retirement.retire_later(
                     conn, endpoint_ids=orphans, reason=CANCEL_REASON_APPLICATION_DELETED

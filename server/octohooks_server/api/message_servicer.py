@@ -1,6 +1,6 @@
 """MessageService."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from octohooks.v1.message_service_pb2 import (
     BatchCreateMessagesRequest,
@@ -81,15 +81,20 @@ class MessageServicer(MessageServiceServicer):
                 f"A batch holds 1 to {_MAX_BATCH} messages, not {len(request.requests)}.",
             )
         checks.done()
+        # What is compared under an idempotency key is the request as it came.
+        sent = BatchCreateMessagesRequest()
+        sent.CopyFrom(request)
+        # Before the transaction: it may read, for which it would want a second connection.
+        drafts = [await self._draft_or_failure(one) for one in request.requests]
 
         async def store(conn: AsyncConnection, accept: AcceptDrafts) -> BatchCreateMessagesResponse:
             async def make() -> BatchCreateMessagesResponse:
-                return await self._accept_each(conn, accept, request)
+                return await _accept_each(conn, accept, drafts)
 
             return await once(
                 conn,
                 current_caller(),
-                request,
+                sent,
                 make,
                 BatchCreateMessagesResponse,
                 now=self._clock(),
@@ -208,22 +213,22 @@ class MessageServicer(MessageServiceServicer):
         except OctohooksError as error:
             return CreateMessageResult(failure=failure_of(error))
 
-    async def _accept_each(
-        self, conn: AsyncConnection, accept: AcceptDrafts, request: BatchCreateMessagesRequest
-    ) -> BatchCreateMessagesResponse:
-        """Accepts those that can be, together; the results are in the order of the requests."""
-        results: list[CreateMessageResult | None] = []
-        drafts: list[Draft] = []
-        for one in request.requests:
-            try:
-                drafts.append(await self._drafts.draft(one, idempotency_key=None))
-                results.append(None)
-            except OctohooksError as error:
-                results.append(CreateMessageResult(failure=failure_of(error)))
-        accepted = iter(await accept(conn, drafts) if drafts else [])
-        return BatchCreateMessagesResponse(
-            results=[result or _result(next(accepted)) for result in results]
-        )
+    async def _draft_or_failure(self, request: CreateMessageRequest) -> Draft | OctohooksError:
+        try:
+            return await self._drafts.draft(request, idempotency_key=None)
+        except OctohooksError as error:
+            return error
+
+
+async def _accept_each(
+    conn: AsyncConnection, accept: AcceptDrafts, drafts: Sequence[Draft | OctohooksError]
+) -> BatchCreateMessagesResponse:
+    """Accepts those that can be, together; the results are in the order of the requests."""
+    good = [draft for draft in drafts if isinstance(draft, Draft)]
+    accepted = iter(await accept(conn, good) if good else [])
+    return BatchCreateMessagesResponse(
+        results=[_result(next(accepted) if isinstance(draft, Draft) else draft) for draft in drafts]
+    )
 
 
 def _result(accepted: Accepted | OctohooksError) -> CreateMessageResult:

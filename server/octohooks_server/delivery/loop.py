@@ -137,6 +137,8 @@ class DeliveryLoop:
         self._draining = False
         self._wake = asyncio.Event()
         self._returning: list[DueDelivery] = []
+        # When endpoints were recalled lately, the longest ago first.
+        self._recalled_at: OrderedDict[str, datetime] = OrderedDict()
         self._last_look = asyncio.get_running_loop().time()
 
     def claim_budget(self) -> Callable[[str], bool]:
@@ -164,6 +166,9 @@ class DeliveryLoop:
             return
         for delivery in claimed:
             endpoint_id = delivery.destination.endpoint_id
+            if self._was_recalled_since(delivery):
+                self._return([delivery])
+                continue
             pacers = self._pacers.of(delivery.destination)
             if pacers and self._paced_room(endpoint_id) <= 0:
                 self._return([delivery])
@@ -180,11 +185,25 @@ class DeliveryLoop:
 
     def recall(self, endpoint_ids: Collection[str]) -> None:
         """Gives back what waits for these endpoints, to be claimed anew as they are now."""
+        now = self._clock()
         for id in endpoint_ids:
+            self._recalled_at[id] = now
+            self._recalled_at.move_to_end(id)
             lane = self._lanes.get(id)
             if lane is not None and lane.waiting:
                 self._return([self._take_next(lane) for _ in range(len(lane.waiting))])
                 self._settle(id, lane)
+
+    def _was_recalled_since(self, delivery: DueDelivery) -> bool:
+        """Whether its endpoint changed while it was being claimed, perhaps after it was read."""
+        began_at = delivery.lease_ends_at - self._bounds.lease
+        while self._recalled_at:
+            id, at = next(iter(self._recalled_at.items()))
+            if at > self._clock() - self._bounds.lease:
+                break
+            del self._recalled_at[id]
+        recalled_at = self._recalled_at.get(delivery.destination.endpoint_id)
+        return recalled_at is not None and recalled_at > began_at
 
     def recall_all(self) -> None:
         """Gives back everything that waits."""
@@ -468,6 +487,13 @@ class DeliveryLoop:
                 return await self._outcomes.submit(outcome)
             except (Unavailable, ResourceExhausted):
                 # The database is away or full; the outcome is kept until it is back.
+                await asyncio.sleep(_SECONDS_AFTER_A_FAILURE)
+            except Exception as error:
+                # Another server attempts it again once the claim has ended; until then, this one's
+                # outcome is worth another try.
+                if self._clock() >= outcome.delivery.lease_ends_at:
+                    raise
+                log.error("recording_failed", exc_info=error)
                 await asyncio.sleep(_SECONDS_AFTER_A_FAILURE)
 
 

@@ -119,8 +119,16 @@ async def set_expiry(conn: AsyncConnection, *, id: str, expires_at: datetime) ->
 
 async def mark_used(conn: AsyncConnection, *, used_at: dict[str, datetime]) -> None:
     """Notes when keys were last used."""
-    for id, time in used_at.items():
-        await conn.execute(update(api_keys).where(api_keys.c.id == id).values(last_used_at=time))
+    # In one order, so that two servers never wait for each other.
+    for id, time in sorted(used_at.items()):
+        await conn.execute(
+            update(api_keys)
+            .where(
+                api_keys.c.id == id,
+                api_keys.c.last_used_at.is_(None) | (api_keys.c.last_used_at < time),
+            )
+            .values(last_used_at=time)
+        )
 
 
 async def remove(conn: AsyncConnection, *, id: str, environment_id: str | None) -> None:

@@ -11,6 +11,7 @@ from octohooks.v1.delivery_pb2 import (
     CANCEL_REASON_ENDPOINT_DISABLED,
     CANCEL_REASON_PAYLOAD_DELETED,
     DELIVERY_STATUS_CANCELLED,
+    DELIVERY_STATUS_FAILED,
     DELIVERY_STATUS_PENDING,
     Delivery,
 )
@@ -32,7 +33,7 @@ from sqlalchemy.sql import ColumnElement, Select
 from octohooks_server.errors import NotFound
 from octohooks_server.store import environments
 from octohooks_server.store import proto_values as values
-from octohooks_server.store.database import among, key_pairs
+from octohooks_server.store.database import among, insert_unless_taken, key_pairs
 from octohooks_server.store.due import DueDelivery, destinations_of
 from octohooks_server.store.messages import MessageFilter
 from octohooks_server.store.paging import Page
@@ -330,7 +331,15 @@ async def restart(
     if keys:
         await conn.execute(
             update(deliveries)
-            .where(_BY_KEY, or_(~deliveries.c.leased, deliveries.c.due_at <= now))
+            .where(
+                _BY_KEY,
+                # It may have ended otherwise since the keys were read.
+                or_(
+                    deliveries.c.status == DELIVERY_STATUS_FAILED,
+                    deliveries.c.status == DELIVERY_STATUS_CANCELLED,
+                ),
+                or_(~deliveries.c.leased, deliveries.c.due_at <= now),
+            )
             .values(
                 status=DELIVERY_STATUS_PENDING,
                 cancel_reason=0,
@@ -357,7 +366,8 @@ async def create(
     """Makes deliveries of messages that were accepted earlier, due at once."""
     if message_ids:
         await conn.execute(
-            insert(deliveries),
+            # Another job may have made some of them meanwhile.
+            insert_unless_taken(conn, deliveries),
             [
                 new_row(
                     environment_id=environment_id,

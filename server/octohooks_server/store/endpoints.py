@@ -162,6 +162,13 @@ async def mark_all_deleted(
         if application_id is not None
         else endpoints.c.environment_id == environment_id
     )
+    # In the order that all transactions keep, lest they deadlock.
+    await conn.execute(
+        select(endpoints.c.id)
+        .where(scope, endpoints.c.deleted_at.is_(None))
+        .order_by(endpoints.c.id)
+        .with_for_update()
+    )
     rows = await conn.execute(
         update(endpoints)
         .where(scope, endpoints.c.deleted_at.is_(None))

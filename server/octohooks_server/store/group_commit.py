@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from octohooks_server.errors import OctohooksError
+from octohooks_server.errors import OctohooksError, ResourceExhausted, Unavailable
 from octohooks_server.store.database import Database
 
 Item = TypeVar("Item")
@@ -31,7 +31,8 @@ class GroupCommit(Generic[Item, Result]):
     `write` stores a whole group on the connection that it is given and answers one result per item,
     in order; an `OctohooksError` among the results is raised for that item's submitter alone, and
     nothing of that item may have been stored. When `write` raises, the transaction is rolled back
-    and each item is tried in one of its own, so that one poisonous item harms no other.
+    and each item is tried in one of its own, so that one poisonous item harms no other. A database
+    that is away or full is told to all of them.
 
     `after_commit` is called with the results of a group once it is on disk, whether or not their
     submitters still wait.
@@ -89,7 +90,7 @@ class GroupCommit(Generic[Item, Result]):
             async with self._database.write() as conn:
                 results = await self._write(conn, [item for item, _ in group])
         except Exception as error:
-            if len(group) == 1 or isinstance(error, OctohooksError):
+            if len(group) == 1 or isinstance(error, Unavailable | ResourceExhausted):
                 results = [error] * len(group)  # type: ignore[list-item]
             else:
                 for entry in group:

@@ -88,28 +88,32 @@ class Relay:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            text = self._taken()
+            events, recalled = _take(self._events), _take(self._recalled)
+            due, work = self._due, self._work
+            self._due = self._work = False
+            if self._events or self._recalled:
+                self._wake.set()
             try:
-                await self._database.tell(text)
-            except OctohooksError:
-                # The database is away; those that listen look for themselves once it is back.
+                await self._database.tell(self._text(events, recalled, due=due, work=work))
+            except Exception as error:
+                if not isinstance(error, OctohooksError):
+                    log.error("relay_failed", exc_info=error)
+                # Nobody looks for a recall by themselves, so it is told once the database is back.
+                self._events.update(events)
+                self._recalled.update(recalled)
+                self._due, self._work = self._due or due, self._work or work
+                self._wake.set()
                 await asyncio.sleep(_SECONDS_AFTER_A_FAILURE)
             await asyncio.sleep(_SECONDS_BETWEEN_TELLINGS)
 
-    def _taken(self) -> str:
-        """What is to be told, as far as it fits; the rest is left for the next time."""
-        events = _take(self._events)
-        recalled = _take(self._recalled)
+    def _text(self, events: list[str], recalled: list[str], *, due: bool, work: bool) -> str:
         told = {
             "from": self._me,
             "events": events,
             "recall": recalled,
-            "due": self._due,
-            "work": self._work,
+            "due": due,
+            "work": work,
         }
-        self._due = self._work = False
-        if self._events or self._recalled:
-            self._wake.set()
         return orjson.dumps(told).decode()
 
     def _hear(self, text: str, hears: Hears) -> None:
@@ -130,4 +134,5 @@ class Relay:
 
 
 def _take(ids: set[str]) -> list[str]:
+    """As many of them as fit; the rest is left for the next time."""
     return [ids.pop() for _ in range(min(len(ids), _MOST_IDS // 2))]

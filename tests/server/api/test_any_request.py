@@ -15,7 +15,7 @@ from tests.server.api.calls import Refused
 from tests.server.api.rpcs import RPCS, Rpc
 from tests.server.api.serving import Server, Tenant
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.before_the_database]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 # What exists in the environment that requests are made in, so that they get far; and traps.
 _WORDS = st.sampled_from(

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
 from octohooks import AsyncOctohooks
 from octohooks.v1.application_pb2 import Application
 from octohooks.v1.application_service_pb2 import (
@@ -390,3 +391,20 @@ async def test_deleting_an_application_cancels_what_is_pending(octohooks: AsyncO
         return True
 
     await eventually(cancelled)
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (GetApplicationRequest(application="a\0"), "application"),
+        (CreateApplicationRequest(application=Application(name="a\0")), "application.name"),
+    ],
+    ids=["a reference", "a name"],
+)
+async def test_a_text_with_the_character_0_is_refused(
+    api: Api, request_: Message, field: str
+) -> None:
+    """PostgreSQL could not hold it."""
+    refusal = await api.refusal(request_)
+    assert refusal.code == "INVALID_ARGUMENT"
+    assert refusal.fields == [field]

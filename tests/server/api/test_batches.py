@@ -1,5 +1,7 @@
 """BatchCreateMessages: several messages in one call, each with a result of its own."""
 
+import asyncio
+
 import pytest
 from octohooks import AsyncOctohooks
 from octohooks.v1.application_pb2 import Application
@@ -16,6 +18,8 @@ from octohooks.v1.message_service_pb2 import (
 
 from tests.receivers import Receiver
 from tests.server.api.calls import Api, refusal_in
+from tests.server.api.home import Home
+from tests.server.api.serving import serving
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.usefixtures("acme")]
 
@@ -114,3 +118,26 @@ async def test_a_batch_holds_1_to_100_messages(api: Api, count: int) -> None:
     assert refusal.cause == ("INVALID_ARGUMENT", "INVALID_FIELD")
     assert refusal.fields == ["requests"]
     assert await listed(api) == []
+
+
+async def test_many_batches_of_unknown_event_types_need_no_more_connections_than_there_are(
+    home: Home,
+) -> None:
+    """What is checked before a batch is stored must not wait for a connection that it holds."""
+    async with serving(home, database_connections=2) as server:
+        tenant = await server.new_tenant()
+        await tenant.octohooks.application.create(uid="acme")
+        batches = [
+            BatchCreateMessagesRequest(
+                requests=[
+                    CreateMessageRequest(
+                        application="acme",
+                        message=Message(event_type=f"e{batch}.{number}", payload=b"{}"),
+                    )
+                    for number in range(5)
+                ]
+            )
+            for batch in range(12)
+        ]
+        answers = await asyncio.gather(*map(tenant.api, batches))
+    assert all(result.HasField("message") for answer in answers for result in answer.results)

@@ -264,3 +264,23 @@ async def test_draining_cuts_off_what_outlasts_the_grace_time(world: World) -> N
     # It falls due again when its claim ends.
     world.pass_time(LEASE.total_seconds())
     assert (await world.claim_one()).message_id == post.message_id
+
+
+async def test_what_was_claimed_while_its_endpoint_changed_is_claimed_anew(world: World) -> None:
+    """The claim may have read the endpoint before the change, and commits after it."""
+    application = await world.application()
+    endpoint = await world.endpoint(application, url="https://example.com/old")
+    await world.send(application)
+    (claimed,) = (await world.claim()).deliveries
+    world.pass_time(0.001)
+    async with world.database.write() as conn:
+        changed = await endpoints.get(conn, application_id=application, reference=endpoint)
+        changed.url = "https://example.com/new"
+        await endpoints.store_update(conn, endpoint=changed, now=world.now)
+    async with running_loop(world) as rig:
+        rig.loop.recall([endpoint])
+        rig.loop.hand_over([claimed])
+        post = await rig.sender.next_post()
+        assert post.url == "https://example.com/new"
+        post.answer()
+        await rig.recorded()

@@ -288,3 +288,19 @@ async def request_attempt(world: World, message: str, endpoint: str) -> None:
         await deliveries.request_attempt(
             conn, message_id=message, endpoint_id=endpoint, now=world.now
         )
+
+
+async def test_a_delivery_that_has_succeeded_meanwhile_is_not_made_due_again(world: World) -> None:
+    """A recovery reads which have failed; a manual attempt may succeed before it restarts them."""
+    application = await world.application()
+    endpoint = await world.endpoint(application)
+    failed, succeeded = await world.send(application, 2)
+    for claimed in (await world.claim()).deliveries:
+        status = 500 if claimed.message_id == failed else 200
+        await world.record_one(world.outcome(claimed, status, retry_in=None))
+    async with world.database.write() as conn:
+        keys = [(failed, endpoint), (succeeded, endpoint)]
+        await deliveries.restart(conn, keys=keys, now=world.now)
+    claimed_again = (await world.claim()).deliveries
+    assert [one.message_id for one in claimed_again] == [failed]
+    assert (await world.delivery(succeeded, endpoint)).status == DELIVERY_STATUS_SUCCEEDED

@@ -3,15 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 import asyncpg
 import structlog
-from sqlalchemy import Table, event, text
+from sqlalchemy import DateTime, Table, event, func, select
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, InternalError
 from sqlalchemy.exc import TimeoutError as NoConnectionInTime
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import NullPool
 
 from octohooks_server.store.database.base import (
     MOST_SECONDS_OF_WAITING,
@@ -36,6 +39,7 @@ _SETTINGS = {
     # Statements are short; compiling one costs more than it saves.
     "jit": "off",
 }
+_LIMITS = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
 # A network that swallows everything is noticed after this.
 _MOST_SECONDS_FOR_A_COMMAND = 40.0
 _SECONDS_AFTER_A_FAILURE = 1.0
@@ -43,13 +47,15 @@ _SECONDS_AFTER_A_FAILURE = 1.0
 _SECONDS_BETWEEN_SIGNS_OF_LIFE = 15.0
 
 _DISK_FULL = "53100"
-# SQLSTATE codes and classes of a database that is away, overloaded, starting or handing over, and
-# of locks that could not be had. Work that is repeated may succeed.
-_AWAY = ("08", "40", "53", "57", "55P03", "25P03", "58030")
+# SQLSTATE codes and classes of a database that is away, overloaded, starting, handing over or
+# closed to us, and of locks that could not be had. Work that is repeated may succeed.
+_AWAY = ("08", "28", "3D", "40", "53", "57", "55000", "55P03", "25P03", "42501", "58030")
 # Of a write that a server refuses which has handed over to another one.
 _READ_ONLY = "25006"
+
+
 # Of a user who is not let in, and of a database that does not exist.
-_REFUSED = ("28", "3D")
+_REFUSED = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 
 
 class PostgresDatabase(Database):
@@ -97,14 +103,15 @@ class PostgresDatabase(Database):
     @asynccontextmanager
     async def long_write(self) -> AsyncIterator[AsyncConnection]:
         """A transaction like `write`, which may take as long as it needs and waits for locks."""
-        async with self.write() as conn:
-            for limit in (
-                "statement_timeout",
-                "lock_timeout",
-                "idle_in_transaction_session_timeout",
-            ):
-                await conn.execute(text(f"SET LOCAL {limit} = 0"))
-            yield conn
+        engine = create_async_engine(
+            "postgresql+asyncpg://",
+            connect_args={"async_creator_fn": partial(self._connect, is_patient=True)},
+            poolclass=NullPool,
+            hide_parameters=True,
+        )
+        with _translated_errors(_READ_ONLY):
+            async with engine.begin() as conn:
+                yield conn
 
     async def copy_into(
         self, conn: AsyncConnection, table: Table, rows: Sequence[tuple[Any, ...]]
@@ -118,9 +125,28 @@ class PostgresDatabase(Database):
 
     async def run_migration(self, migrate: Callable[[Connection], None]) -> None:
         """See `Database.run_migration`."""
+        await self._require_entry()
         async with self.long_write() as conn:
             await take_turn(conn, "schema")
             await conn.run_sync(migrate)
+
+    async def _require_entry(self) -> None:
+        """DatabaseRefuses when nobody is let in here by this URL."""
+        try:
+            connection = await self._connect()
+        except _REFUSED as error:
+            raise DatabaseRefuses(str(error)) from error
+        except (OSError, TimeoutError, asyncpg.PostgresError):
+            # What else there is shows when work is done.
+            return
+        await connection.close()
+
+    async def now(self) -> datetime:
+        """The time of the database's own clock."""
+        async with self.read() as conn:
+            now = await conn.scalar(select(func.clock_timestamp(type_=DateTime(True))))
+        assert isinstance(now, datetime)
+        return now
 
     async def listen(self, hear: Callable[[str], None], connected: Callable[[], None]) -> None:
         """Calls `hear` with each text that a server on this database tells, until cancelled.
@@ -139,9 +165,13 @@ class PostgresDatabase(Database):
         connection = await self._connect()
         try:
             await connection.add_listener(_CHANNEL, lambda *told: hear(str(told[-1])))
+            ended = asyncio.Event()
+            connection.add_termination_listener(lambda _: ended.set())
             connected()
             while not connection.is_closed():
-                await asyncio.sleep(_SECONDS_BETWEEN_SIGNS_OF_LIFE)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_SECONDS_BETWEEN_SIGNS_OF_LIFE):
+                        await ended.wait()
                 await connection.execute("SELECT 1")
         finally:
             connection.terminate()
@@ -155,12 +185,14 @@ class PostgresDatabase(Database):
         """See `Database.close`."""
         await self._engine.dispose()
 
-    async def _connect(self) -> "asyncpg.Connection[asyncpg.Record]":
+    async def _connect(self, *, is_patient: bool = False) -> "asyncpg.Connection[asyncpg.Record]":
+        """A connection; what a patient one does may take as long as it needs."""
+        unlimited = dict.fromkeys(_LIMITS, "0") if is_patient else {}
         return await asyncpg.connect(
             self._dsn,
             timeout=MOST_SECONDS_OF_WAITING,
-            command_timeout=_MOST_SECONDS_FOR_A_COMMAND,
-            server_settings=_SETTINGS,
+            command_timeout=None if is_patient else _MOST_SECONDS_FOR_A_COMMAND,
+            server_settings=_SETTINGS | unlimited,
             # The dialect keeps prepared statements itself.
             statement_cache_size=0,
         )
@@ -194,8 +226,6 @@ def _translated_errors(*away_too: str) -> Iterator[None]:
         code = str(getattr(error.orig, "sqlstate", None) or "")
         if code == _DISK_FULL:
             raise disk_full() from error
-        if code.startswith(_REFUSED):
-            raise DatabaseRefuses(str(error.orig)) from error
         if isinstance(error, InternalError) and not code:
             # The driver's own: the server ended the connection at this moment.
             raise away() from error

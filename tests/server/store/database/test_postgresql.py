@@ -156,7 +156,27 @@ async def test_a_server_that_is_not_there_is_unavailable() -> None:
 async def test_a_database_that_does_not_exist_refuses(cluster: Cluster) -> None:
     database = open_database(cluster.url("nobody_made_it"))
     with pytest.raises(DatabaseRefuses, match="does not exist"):
+        await database.run_migration(lambda connection: None)
+    # Once servers run, it may have been put away for a moment.
+    with pytest.raises(Unavailable):
         await names(database)
+    await database.close()
+
+
+async def test_what_takes_long_on_purpose_is_not_cut_off(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql, "_MOST_SECONDS_FOR_A_COMMAND", 0.1)
+    monkeypatch.setitem(postgresql._SETTINGS, "statement_timeout", "100")
+    database = open_database(url)
+    assert isinstance(database, PostgresDatabase)
+    with pytest.raises(Unavailable):
+        async with database.write() as conn:
+            await conn.execute(text("SELECT pg_sleep(0.5)"))
+    async with database.long_write() as conn:
+        await conn.execute(text("SELECT pg_sleep(0.5)"))
+        await put(conn, "one")
+    assert await names(database) == {"one"}
     await database.close()
 
 
