@@ -16,11 +16,11 @@ settings.load_profile("octohooks")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves PostgreSQL out where a test is about what comes before any database."""
+    """Leaves PostgreSQL out where a test is about what is the same whatever the database."""
     left_out = [
         item
         for item in items
-        if item.get_closest_marker("before_the_database") is not None
+        if item.get_closest_marker("one_database_is_enough") is not None
         and isinstance(item, pytest.Function)
         and hasattr(item, "callspec")
         and item.callspec.params.get("database_kind") == "postgresql"

@@ -204,6 +204,7 @@ class Receiver:
         self._server: asyncio.Server | None = None
         self._arrived: asyncio.Queue[Request] = asyncio.Queue()
         self._handlers: set[asyncio.Task[None]] = set()
+        self._transports: set[asyncio.WriteTransport] = set()
         self.requests: list[Request] = []
         self.connections = 0
         self.ended_connections = 0
@@ -227,6 +228,9 @@ class Receiver:
         for handler in self._handlers:
             handler.cancel()
         await asyncio.gather(*self._handlers, return_exceptions=True)
+        # A handler that was cancelled before its first step has closed nothing.
+        for transport in self._transports:
+            transport.abort()
         await self._server.wait_closed()
 
     @property
@@ -248,6 +252,11 @@ class Receiver:
             await self._connection_ended.wait_for(lambda: self.ended_connections >= count)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._server is None or not self._server.is_serving():
+            # It came as the receiver was closed.
+            writer.transport.abort()
+            return
+        self._transports.add(writer.transport)
         handler = asyncio.create_task(self._serve(reader, writer))
         self._handlers.add(handler)
         handler.add_done_callback(self._handlers.discard)
@@ -261,6 +270,7 @@ class Receiver:
                 await self._converse(connection)
         finally:
             writer.transport.abort()
+            self._transports.discard(writer.transport)
             async with self._connection_ended:
                 self.ended_connections += 1
                 self._connection_ended.notify_all()

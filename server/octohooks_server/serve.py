@@ -279,7 +279,7 @@ class _Server:
         self._stopping.set()
         await self._api.stop(self._grace)
         await self._acceptances.settle()
-        await asyncio.gather(*self._working)
+        await self._finish_working(ends_at)
         left = timedelta(seconds=ends_at - asyncio.get_running_loop().time())
         await self._loop.drain(max(left, min(_LEAST_TIME_TO_DRAIN, self._grace)))
         await self._outcomes.settle()
@@ -287,6 +287,15 @@ class _Server:
             await self._steps.note_key_uses()
         await self._sender.close()
         await self._resolver.close()
+
+    async def _finish_working(self, ends_at: float) -> None:
+        """Waits for the loops to end, which a database that does not answer may hold up."""
+        left = ends_at - asyncio.get_running_loop().time()
+        least = min(_LEAST_TIME_TO_DRAIN, self._grace).total_seconds()
+        _, late = await asyncio.wait(self._working, timeout=max(left, least))
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*self._working, return_exceptions=True)
 
     async def _follow_the_time(self) -> None:
         """Keeps a shared clock with the database's, until it is cancelled."""

@@ -11,8 +11,9 @@ from tests.acceptance.process import environment
 _OF_GRPC = re.compile(r"[EWI]\d{4} [\d:.]+ +\d+ \w+\.cc:\d+] ")
 
 
-def assert_start_refused(data_dir: Path, variable: str, **settings: str) -> str:
-    """A server started so ends by itself, with code 2 and a sentence that begins with the variable.
+def assert_start_refused(data_dir: Path, variable: str, code: int = 2, **settings: str) -> str:
+    """A server started so ends by itself, with this code and a sentence that begins with the
+    variable.
 
     Blocks until then; answers the sentence. `settings` are as `environment` takes them.
     """
@@ -25,7 +26,7 @@ def assert_start_refused(data_dir: Path, variable: str, **settings: str) -> str:
         timeout=50,
         check=False,
     )
-    assert ended.returncode == 2, ended.stderr
+    assert ended.returncode == code, ended.stderr
     (line,) = [one for one in ended.stderr.splitlines() if not _OF_GRPC.match(one)]
     assert line.startswith(variable)
     assert line.endswith(".")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import sqlite3
 from collections.abc import Iterator
 
@@ -91,7 +92,9 @@ async def test_a_start_on_a_database_that_stays_locked_ends_with_a_sentence_and_
         application = (await client.application.create(name="A customer")).id
     await server.stop()
     with locked(server):
-        line = await asyncio.to_thread(assert_start_refused, server.data_dir, "OCTOHOOKS_DATA_DIR")
+        line = await asyncio.to_thread(
+            assert_start_refused, server.data_dir, "OCTOHOOKS_DATA_DIR", os.EX_TEMPFAIL
+        )
     assert "lock" in line
     await server.start()
     async with server.connect() as client:

@@ -43,6 +43,8 @@ class Upkeep:
         """Works until `stop` is called."""
         while not self._stopping:
             await self._work()
+            if self._stopping:
+                return
             with suppress(TimeoutError):
                 async with asyncio.timeout(_SECONDS_BETWEEN_ROUNDS):
                     await self._wake.wait()

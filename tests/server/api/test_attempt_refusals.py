@@ -17,7 +17,7 @@ from octohooks.v1.delivery_pb2 import DeliveryStatus
 
 from tests.server.api.calls import Api
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.before_the_database]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.one_database_is_enough]
 
 NO_MESSAGE = "msg_01ARZ3NDEKTSV4RRFFQ69G5FAV"
 NO_ENDPOINT = "ep_01ARZ3NDEKTSV4RRFFQ69G5FAV"

@@ -58,7 +58,7 @@ def api_for(rpc: Rpc, server: Server, tenant: Tenant) -> Api:
         pytest.param(b"\x00\x01", id="a field with the number 0"),
     ],
 )
-@pytest.mark.before_the_database
+@pytest.mark.one_database_is_enough
 async def test_bytes_that_are_no_protobuf_message_are_refused(
     server: Server, shared_tenant: Tenant, rpc: Rpc, data: bytes
 ) -> None:
@@ -72,7 +72,7 @@ async def test_bytes_that_are_no_protobuf_message_are_refused(
     BEGIN_WITH_A_STRING,
     ids=[rpc.method for rpc in BEGIN_WITH_A_STRING],
 )
-@pytest.mark.before_the_database
+@pytest.mark.one_database_is_enough
 async def test_a_string_that_is_no_utf_8_is_refused(
     server: Server, shared_tenant: Tenant, rpc: Rpc
 ) -> None:
@@ -127,7 +127,7 @@ async def test_enums_are_found_wherever_requests_have_them() -> None:
 @pytest.mark.parametrize(
     ("rpc", "path"), ENUMS, ids=[f"{rpc.method}-{path[-1].name}" for rpc, path in ENUMS]
 )
-@pytest.mark.before_the_database
+@pytest.mark.one_database_is_enough
 async def test_an_enum_value_that_there_is_not_is_refused_and_named(
     server: Server, shared_tenant: Tenant, rpc: Rpc, path: list[FieldDescriptor], value: int
 ) -> None:

@@ -37,7 +37,7 @@ from tests.server.api.rpcs import RPCS, Rpc
 from tests.server.api.serving import Server, Tenant
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.one_database_is_enough]
 
 # Fields of these names, where they are strings, refer to an entity by its ID or UID.
 REFERENCES = {

@@ -15,7 +15,7 @@ from octohooks.v1.message_service_pb2 import (
 
 from tests.server.api.calls import Api
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.before_the_database]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.one_database_is_enough]
 
 NEVER = "msg_01ARZ3NDEKTSV4RRFFQ69G5FAV"
 MOST_BYTES = 350 * 1024

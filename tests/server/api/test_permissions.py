@@ -10,7 +10,7 @@ from octohooks.v1.environment_service_pb2 import DeleteEnvironmentRequest
 from tests.server.api.rpcs import BY_METHOD, RPCS, Rpc
 from tests.server.api.serving import Server, Tenant
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.before_the_database]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.one_database_is_enough]
 
 # The services whose methods another key opens than one of an environment.
 OPERATOR = "octohooks.v1.EnvironmentService"

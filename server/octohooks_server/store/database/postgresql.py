@@ -203,11 +203,12 @@ async def _given_up_when_confused(conn: AsyncConnection) -> AsyncIterator[None]:
     """Keeps a connection out of the pool that the driver no longer knows the state of.
 
     After a BEGIN that failed, it takes every later one for a nested one; and when the server ends a
-    connection while a statement is on its way, it may not notice the end.
+    connection while a statement is on its way, it may not notice the end. Nor is a rollback waited
+    for where the network swallows everything.
     """
     try:
         yield
-    except (InterfaceError, InternalError):
+    except (InterfaceError, InternalError, TimeoutError):
         await conn.invalidate()
         raise
 
