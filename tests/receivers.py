@@ -231,6 +231,9 @@ class Receiver:
         # A handler that was cancelled before its first step has closed nothing.
         for transport in self._transports:
             transport.abort()
+        # Those that come at this moment are met by `_accept`, which turns them away.
+        for _ in range(3):
+            await asyncio.sleep(0)
         await self._server.wait_closed()
 
     @property

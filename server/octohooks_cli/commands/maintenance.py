@@ -1,6 +1,5 @@
 """`octohooks migrate`, `octohooks backup` and `octohooks import`: the operator's commands."""
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,8 @@ def migrate() -> None:
     are to start only once it is done. Give it the settings of the server.
     """
     with _settings() as settings:
+        import asyncio
+
         from octohooks_server.maintenance import migrate_database
 
         revision = asyncio.run(migrate_database(settings))
@@ -53,6 +54,8 @@ def import_(
     keys, page and watch tokens, and what is still to be delivered stay good.
     """
     with _settings() as settings:
+        import asyncio
+
         from octohooks_server.maintenance import import_sqlite
 
         def tell(table: str, rows: int) -> None:
