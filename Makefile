@@ -41,7 +41,7 @@ run: install ## start the server
 	$(BIN)/octohooks serve $(ARGS)
 
 # Many tests wait for servers, so there are more workers than cores.
-test: export PYTEST_XDIST_AUTO_NUM_WORKERS ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 2)')
+test: export PYTEST_XDIST_AUTO_NUM_WORKERS ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
 test: install ## run the tests; choose with ARGS="tests/sdk -k retry"
 	$(BIN)/python -m pytest -n auto $(ARGS)
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import asyncpg
 import grpc.aio
-from octohooks import AsyncOctohooks, Backoff
+from octohooks import AsyncOctohooks, Backoff, Unavailable
 from octohooks.v1.attempt_service_pb2 import WatchAttemptsRequest
 from octohooks.v1.attempt_service_pb2_grpc import AttemptServiceStub
 
@@ -111,8 +111,7 @@ class Run:
             ]
             await begun.wait()
             await self._send(client)
-            await until_nothing_is_pending(client)
-            listed = [one.id async for one in client.attempt.list(page_size=250)][::-1]
+            listed = await _all_attempts(client)
             async with self._grown:
                 await self._grown.wait_for(
                     lambda: all(seen[-1:] == listed[-1:] for seen in self._seen.values())
@@ -232,6 +231,14 @@ class Run:
                                 await receiver.next_request()
         finally:
             await connection.close()
+
+
+async def _all_attempts(client: AsyncOctohooks) -> list[str]:
+    """Every attempt, oldest first, once all is done; servers may be killed until then and later."""
+    while True:
+        with contextlib.suppress(Unavailable):
+            await until_nothing_is_pending(client)
+            return [one.id async for one in client.attempt.list(page_size=250)][::-1]
 
 
 async def _main(attempts: int, seed: int) -> int:

@@ -33,7 +33,8 @@ from tests.waiting import eventually
 def patient_service_config() -> str:
     """As clients repeat calls, but with more time for a server to come back."""
     config: Any = copy.deepcopy(SERVICE_CONFIG)
-    config["methodConfig"][0]["retryPolicy"]["initialBackoff"] = "3s"
+    # A try is over once the server is back, and not when it turns out to be away.
+    config["methodConfig"][0]["waitForReady"] = True
     return json.dumps(config)
 
 
