@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from octohooks import AsyncOctohooks
 
-from tests.acceptance.process import ServerProcess
+from tests.acceptance.process import ServerProcess, running_server
 from tests.receivers import Receiver
 
 StartServer = Callable[..., Awaitable[ServerProcess]]
@@ -19,12 +19,8 @@ _SHOWN_LINES = 40
 @pytest.fixture(scope="session")
 def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """One server for all tests that neither stop it nor need settings of their own."""
-    server = ServerProcess(tmp_path_factory.mktemp("shared"))
-    try:
-        server.start_blocking()
+    with running_server(tmp_path_factory.mktemp("shared")) as server:
         yield server
-    finally:
-        server.discard()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -232,6 +232,17 @@ class ServerProcess:
             self.address = found[1]
         if found := _API_KEY.search(line):
             self.api_key = found[1]
+
+
+@contextlib.contextmanager
+def running_server(data_dir: Path, **settings: str) -> Iterator[ServerProcess]:
+    """A server that runs while the block does, for where no event loop runs."""
+    server = ServerProcess(data_dir, **settings)
+    try:
+        server.start_blocking()
+        yield server
+    finally:
+        server.discard()
 
 
 def _parsed(line: str) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ from octohooks.v1.attempt_pb2 import ERROR_KIND_ADDRESS_BLOCKED, ERROR_KIND_REDI
 
 from tests.acceptance.conftest import StartServer
 from tests.acceptance.events import next_attempt
-from tests.acceptance.process import ServerProcess
+from tests.acceptance.process import ServerProcess, running_server
 from tests.receivers import Decoy, Receiver, respond
 
 _SPELLINGS = [
@@ -88,12 +88,8 @@ _AUTHORITIES = [
 @pytest.fixture(scope="module")
 def strict_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server that may send to public addresses alone."""
-    server = ServerProcess(tmp_path_factory.mktemp("strict"), allowed_subnets="")
-    try:
-        server.start_blocking()
+    with running_server(tmp_path_factory.mktemp("strict"), allowed_subnets="") as server:
         yield server
-    finally:
-        server.discard()
 
 
 @pytest.fixture

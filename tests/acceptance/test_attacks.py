@@ -21,7 +21,7 @@ from octohooks.v1.attempt_pb2 import (
 from tests.acceptance.conftest import StartServer
 from tests.acceptance.events import next_attempts
 from tests.acceptance.memory import MEGABYTE, added_less_than
-from tests.acceptance.process import ServerProcess
+from tests.acceptance.process import ServerProcess, running_server
 from tests.attacks import BROKEN, ENDLESS, NEVER_ENDING, TIMEOUT
 from tests.certificates import Authority
 from tests.receivers import Receiver, respond
@@ -36,12 +36,8 @@ BOUND = 16 * MEGABYTE
 @pytest.fixture(scope="module")
 def hurried_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server whose attempts take a second at most, for the attacks that never end."""
-    server = ServerProcess(tmp_path_factory.mktemp("hurried"), request_timeout="1")
-    try:
-        server.start_blocking()
+    with running_server(tmp_path_factory.mktemp("hurried"), request_timeout="1") as server:
         yield server
-    finally:
-        server.discard()
 
 
 @pytest.fixture

@@ -4,17 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.acceptance.process import ServerProcess
+from tests.acceptance.process import ServerProcess, running_server
 
 
 @pytest.fixture
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    server = ServerProcess(tmp_path_factory.mktemp("server"))
-    try:
-        server.start_blocking()
+    with running_server(tmp_path_factory.mktemp("server")) as server:
         yield server
-    finally:
-        server.discard()
 
 
 @pytest.fixture

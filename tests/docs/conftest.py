@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 from octohooks import AsyncOctohooks
 
-from tests.acceptance.process import OPERATOR_KEY, ServerProcess
+from tests.acceptance.process import OPERATOR_KEY, ServerProcess, running_server
 from tests.receivers import Receiver
 
 
@@ -20,12 +20,8 @@ class Place:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    server = ServerProcess(tmp_path_factory.mktemp("server"))
-    try:
-        server.start_blocking()
+    with running_server(tmp_path_factory.mktemp("server")) as server:
         yield server
-    finally:
-        server.discard()
 
 
 @pytest.fixture

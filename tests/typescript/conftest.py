@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.process import OPERATOR_KEY, ServerProcess
+from tests.acceptance.process import OPERATOR_KEY, ServerProcess, running_server
 from tests.typescript import node
 
 
@@ -38,12 +38,8 @@ def consumer(shared_folder: Path) -> Path:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server that may send to loopback."""
-    server = ServerProcess(tmp_path_factory.mktemp("server"))
-    try:
-        server.start_blocking()
+    with running_server(tmp_path_factory.mktemp("server")) as server:
         yield server
-    finally:
-        server.discard()
 
 
 @pytest.fixture

@@ -1,7 +1,10 @@
 """The steps of the upkeep."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.background.upkeep import Step
 from octohooks_server.store import api_keys, idempotency, jobs, payloads, retirement
@@ -9,7 +12,7 @@ from octohooks_server.store.database import Database, take_turn
 from octohooks_server.store.feed import Feed
 
 # The name of the turn in which what is too old is deleted: by one server at a time.
-RETENTION = "retention"
+_RETENTION = "retention"
 
 _ROWS_AT_ONCE = 500
 _MESSAGES_AT_ONCE = 200
@@ -74,8 +77,8 @@ class Steps:
 
     async def delete_expired_payloads(self) -> bool:
         """Deletes payloads, and the response bodies of their attempts, whose time is over."""
-        async with self._database.write() as conn:
-            if not await take_turn(conn, RETENTION, wait=False):
+        async with self._retention_turn() as conn:
+            if conn is None:
                 return False
             deleted = await payloads.delete_expired(
                 conn, now=self._clock(), limit=_MESSAGES_AT_ONCE
@@ -84,16 +87,15 @@ class Steps:
 
     async def forget_old_jobs(self) -> bool:
         """Deletes jobs that finished long ago."""
-        async with self._database.write() as conn:
-            if not await take_turn(conn, RETENTION, wait=False):
-                return False
-            await jobs.remove_old(conn, now=self._clock())
+        async with self._retention_turn() as conn:
+            if conn is not None:
+                await jobs.remove_old(conn, now=self._clock())
         return False
 
     async def forget_old_answers(self) -> bool:
         """Deletes answers to idempotent creates whose 12 hours are over."""
-        async with self._database.write() as conn:
-            if not await take_turn(conn, RETENTION, wait=False):
+        async with self._retention_turn() as conn:
+            if conn is None:
                 return False
             removed = await idempotency.remove_expired(conn, now=self._clock(), limit=_ROWS_AT_ONCE)
         return removed == _ROWS_AT_ONCE
@@ -105,3 +107,9 @@ class Steps:
             async with self._database.write() as conn:
                 await api_keys.mark_used(conn, used_at=uses)
         return False
+
+    @asynccontextmanager
+    async def _retention_turn(self) -> AsyncIterator[AsyncConnection | None]:
+        """A transaction to delete in what is too old; None while another server is in one."""
+        async with self._database.write() as conn:
+            yield conn if await take_turn(conn, _RETENTION, wait=False) else None

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import asyncpg
-import structlog
 from sqlalchemy import DateTime, Table, event, func, select
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, InternalError
@@ -24,8 +23,6 @@ from octohooks_server.store.database.base import (
     disk_full,
 )
 from octohooks_server.store.database.statements import take_turn
-
-log = structlog.get_logger()
 
 _CHANNEL = "octohooks"
 _MILLISECONDS_OF_WAITING = str(round(MOST_SECONDS_OF_WAITING * 1000))
@@ -52,8 +49,6 @@ _DISK_FULL = "53100"
 _AWAY = ("08", "28", "3D", "40", "53", "57", "55000", "55P03", "25P03", "42501", "58030")
 # Of a write that a server refuses which has handed over to another one.
 _READ_ONLY = "25006"
-
-
 # Of a user who is not let in, and of a database that does not exist.
 _REFUSED = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 
