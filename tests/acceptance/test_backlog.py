@@ -1,7 +1,6 @@
 """A start with a million due deliveries: soon ready, in bounded memory, and open for new ones."""
 
 import asyncio
-import time
 from datetime import UTC, datetime
 
 import pytest
@@ -11,18 +10,12 @@ from octohooks_server.store.columns import to_microseconds
 from tests.acceptance.backlog import leave_due
 from tests.acceptance.conftest import StartServer
 from tests.acceptance.memory import MEGABYTE, added_less_than
-from tests.acceptance.process import ServerProcess
 from tests.receivers import Receiver
 
 ENDPOINTS = 500
 MESSAGES = 2_000
-
-
-async def start_seconds(server: ServerProcess) -> float:
-    """How long a start takes until calls are served."""
-    began = time.monotonic()
-    await server.start()
-    return time.monotonic() - began
+# An idle machine needs three, a busy one some more; whoever reads all that is due needs minutes.
+_SECONDS_TO_START = 30
 
 
 async def endpoints_at(client: AsyncOctohooks, url: str, count: int = 1) -> str:
@@ -50,8 +43,6 @@ async def test_a_start_with_a_million_due_deliveries_is_ready_soon_and_new_messa
             backlog = await endpoints_at(client, busy.url, ENDPOINTS)
             new = await endpoints_at(client, receiver.url)
         await server.stop()
-        without = await start_seconds(server)
-        await server.stop()
         due = leave_due(
             server.data_dir,
             application=backlog,
@@ -60,7 +51,8 @@ async def test_a_start_with_a_million_due_deliveries_is_ready_soon_and_new_messa
         )
         assert due == 1_000_000
 
-        assert await start_seconds(server) < 5 * without
+        async with asyncio.timeout(_SECONDS_TO_START):
+            await server.start()
         async with server.connect() as client:
             # A delivery of the backlog takes about a kilobyte; all of them, a gigabyte.
             with added_less_than(64 * MEGABYTE, server.pid):
