@@ -16,7 +16,7 @@ ATTEMPTS ?= 20000
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run test soak bench check typescript format protos lock clean
+.PHONY: help install run test soak bench docs check typescript format protos lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ soak: install ## simulate crashes and faults; choose with SEEDS=10000 FROM=0
 bench: install ## measure speed and cost; choose with ARGS="--scenario unary" or ARGS=--all
 	$(BIN)/python -m benchmarks $(ARGS)
 
+docs: install ## build the documents as a site into build/docs
+	$(BIN)/python -m tools.build_docs build/docs
+
 check: install ## run every check that a change has to pass, the tests last
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
@@ -64,6 +67,7 @@ check: install ## run every check that a change has to pass, the tests last
 # Where there is no npm the TypeScript SDK goes unchecked, but never in CI.
 	@if command -v npm >/dev/null || test -n "$$CI"; then $(MAKE) --no-print-directory typescript; \
 		else echo "npm is not installed: the TypeScript SDK is not checked"; fi
+	$(BIN)/python -m tools.build_docs build/docs
 	@$(MAKE) --no-print-directory test
 
 # Freshness of the generated code, and types; `make test` runs the tests.
