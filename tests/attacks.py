@@ -43,6 +43,12 @@ NEVER_ENDING: dict[str, Script] = {
     ),
     "endless_100_continue": repeat(b"HTTP/1.1 100 Continue\r\n\r\n"),
     "endless_103_early_hints": repeat(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"),
+    "endless_chunk_extension": repeat(
+        b"a" * 65_536, after=OK + b"transfer-encoding: chunked\r\n\r\n1;"
+    ),
+    "endless_trailer": repeat(
+        b"a" * 65_536, after=OK + b"transfer-encoding: chunked\r\n\r\n0\r\nx: "
+    ),
     "missing_body": send(OK + b"content-length: 5\r\n\r\n"),
 }
 """Answers that take for ever, and so end with the timeout."""

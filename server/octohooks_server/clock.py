@@ -1,5 +1,6 @@
 """Time: the system's, one made from it that never jumps, and one that servers share."""
 
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,8 @@ Clock = Callable[[], datetime]
 # How much faster or slower than real time the steady clock may run to follow the system's: half of
 # a retry's jitter, so that a wait stays about what the schedule promises.
 _MOST_CORRECTION = 0.05
+# Seconds for which one reading of the steady clock is good: IDs are made by it, many at once.
+_GRAIN = 0.0005
 # By less than this, a shared clock never goes back.
 _LEAST_JUMP = timedelta(seconds=1)
 
@@ -29,7 +32,8 @@ class SteadyClock:
     """Follows another clock without its jumps, never backwards, by at most 5 % off real time.
 
     When the system's clock is set by an hour, what is due does not fall due all at once, nor does
-    anything stand still: the waits only run 5 % faster or slower until the clocks agree again.
+    anything stand still: the waits only run 5 % faster or slower until the clocks agree again. Any
+    thread may ask.
     """
 
     def __init__(self, wall: Clock, elapsed: Callable[[], float] = seconds_since_boot) -> None:
@@ -38,15 +42,43 @@ class SteadyClock:
         self._elapsed = elapsed
         self._seen_at = elapsed()
         self._now = wall()
+        self._lock = threading.Lock()
 
     def __call__(self) -> datetime:
-        """The steady time."""
-        seen_at = self._elapsed()
-        passed = seen_at - self._seen_at
-        self._seen_at = seen_at
-        expected = self._now + timedelta(seconds=passed)
-        most = timedelta(seconds=passed * _MOST_CORRECTION)
-        self._now = expected + min(max(self._wall() - expected, -most), most)
+        """The steady time, to half a millisecond."""
+        with self._lock:
+            seen_at = self._elapsed()
+            passed = seen_at - self._seen_at
+            if passed < _GRAIN:
+                return self._now
+            self._seen_at = seen_at
+            expected = self._now + timedelta(seconds=passed)
+            most = passed * _MOST_CORRECTION
+            # In seconds, since arithmetic with timedeltas costs several times as much.
+            behind = (self._wall() - expected).total_seconds()
+            self._now = expected + timedelta(seconds=min(max(behind, -most), most))
+            return self._now
+
+
+class TurnClock:
+    """Another clock, read at most once in each turn of the event loop.
+
+    For what happens so often that reading it each time would cost more than the rest.
+    """
+
+    def __init__(self, clock: Clock, loop_time: Callable[[], float]) -> None:
+        """`loop_time` is the loop's, which on a fast loop stands still for a turn."""
+        self._clock = clock
+        self._loop_time = loop_time
+        self._read_at = loop_time()
+        self._now = clock()
+
+    def __call__(self) -> datetime:
+        """The time as of this turn."""
+        read_at = self._loop_time()
+        if read_at != self._read_at:
+            self._read_at = read_at
+            self._now = self._clock()
         return self._now
 
 

@@ -1,7 +1,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from octohooks_server.clock import SharedClock, SteadyClock
+from octohooks_server.clock import SharedClock, SteadyClock, TurnClock
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -47,6 +47,15 @@ def test_the_clocks_agree_again_in_the_end(step: timedelta) -> None:
         machine.elapsed += 60
         clock()
     assert clock() == machine.wall()
+
+
+def test_the_steady_clock_loses_nothing_where_it_is_asked_often() -> None:
+    """It stands still for half a millisecond at most, however often it is asked meanwhile."""
+    machine = Machine()
+    clock = machine.clock()
+    for count in range(1, 1001):
+        machine.elapsed = count / 10_000
+        assert timedelta(0) <= machine.wall() - clock() <= timedelta(milliseconds=0.5)
 
 
 def test_the_steady_clock_never_goes_back() -> None:
@@ -104,3 +113,15 @@ async def test_half_of_the_time_that_a_reading_takes_counts_as_its_way_back() ->
 
     await clock.follow(read)
     assert clock() == NOON + HOUR + timedelta(seconds=2)
+
+
+def test_the_clock_of_a_turn_is_read_once_in_it() -> None:
+    machine = Machine()
+    turn = 0.0
+    clock = TurnClock(machine.wall, lambda: turn)
+    machine.elapsed = 5
+    assert clock() == NOON
+    turn = 1.0
+    assert clock() == NOON + timedelta(seconds=5)
+    machine.elapsed = 6
+    assert clock() == NOON + timedelta(seconds=5)

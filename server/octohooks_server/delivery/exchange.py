@@ -1,7 +1,7 @@
 """What happened when one attempt was made."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from octohooks.v1.attempt_pb2 import ErrorKind
 
@@ -9,8 +9,7 @@ MAX_BODY_BYTES = 16 * 1024
 MAX_HEADER_BYTES = 16 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
+class Exchange(NamedTuple):
     """One request, and the response to it or what went wrong instead.
 
     `status` is only ever that of a response that came as a whole, or of one whose body was longer

@@ -1,4 +1,4 @@
-"""Why an exchange failed: from the exceptions of aiohttp to error kinds and sentences of ours.
+"""Why an exchange failed: error kinds, and sentences of ours.
 
 The sentences never hold an exception's text, which may quote what the receiver sent.
 """
@@ -6,16 +6,7 @@ The sentences never hold an exception's text, which may quote what the receiver 
 import ssl
 from typing import NamedTuple
 
-import aiohttp
-from aiohttp.http_exceptions import ContentLengthError, TransferEncodingError
 from octohooks.v1.attempt_pb2 import ErrorKind
-
-from octohooks_server.delivery.connector import AddressBlocked
-from octohooks_server.delivery.resolver import NameNotResolved
-
-
-class UrlRefused(Exception):
-    """The URL cannot be posted to, by the rules of the time when it is used."""
 
 
 class Failure(NamedTuple):
@@ -25,9 +16,15 @@ class Failure(NamedTuple):
     detail: str
 
 
-TIMEOUT = Failure(
-    ErrorKind.ERROR_KIND_TIMEOUT, "The exchange did not end within {seconds:g} seconds."
-)
+class ExchangeFailed(Exception):
+    """An exchange came to no whole response, for a reason that a receiver or the network can be."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.detail)
+        self.failure = failure
+
+
+NO_FAILURE = Failure(ErrorKind.ERROR_KIND_UNSPECIFIED, "")
 NAME_NOT_RESOLVED = Failure(
     ErrorKind.ERROR_KIND_NAME_NOT_RESOLVED, "The host name could not be resolved to an address."
 )
@@ -41,21 +38,21 @@ _REFUSED = Failure(
 _UNREACHABLE = Failure(
     ErrorKind.ERROR_KIND_CONNECTION_FAILED, "No connection to the address could be made."
 )
-_PROXY_UNREACHABLE = Failure(
+PROXY_UNREACHABLE = Failure(
     ErrorKind.ERROR_KIND_CONNECTION_FAILED, "The outbound proxy could not be connected to."
 )
-_PROXY_REFUSED = Failure(
+PROXY_REFUSED = Failure(
     ErrorKind.ERROR_KIND_CONNECTION_FAILED, "The outbound proxy did not make the connection."
 )
-_LOST = Failure(
+LOST = Failure(
     ErrorKind.ERROR_KIND_CONNECTION_LOST, "The connection ended before the response did."
 )
-_TLS = Failure(ErrorKind.ERROR_KIND_TLS, "The TLS handshake failed.")
+TLS = Failure(ErrorKind.ERROR_KIND_TLS, "The TLS handshake failed.")
 PROTOCOL = Failure(
     ErrorKind.ERROR_KIND_PROTOCOL,
     "What came back is not a valid HTTP response, or its headers are too large.",
 )
-_URL_REFUSED = Failure(
+URL_REFUSED = Failure(
     ErrorKind.ERROR_KIND_PROTOCOL, "The endpoint's URL is not one that can be posted to."
 )
 
@@ -73,57 +70,30 @@ _CERTIFICATE_PROBLEMS = {
 }
 
 
-def failure_of(error: Exception, *, proxied: bool) -> Failure | None:
-    """What an exception of the exchange means; None when it is none that a receiver can cause.
+def timed_out(seconds: float) -> Failure:
+    """The exchange outlasted its timeout of so many seconds."""
+    return Failure(
+        ErrorKind.ERROR_KIND_TIMEOUT, f"The exchange did not end within {seconds:g} seconds."
+    )
 
-    `proxied` is whether all connections are made to the outbound proxy.
-    """
+
+def not_connected(error: OSError) -> Failure:
+    """What it means that a connection to an address, or TLS over it, could not be made."""
     match error:
-        case AddressBlocked():
-            return ADDRESS_BLOCKED
-        case NameNotResolved():
-            return NAME_NOT_RESOLVED
-        case aiohttp.ClientConnectorCertificateError():
-            return _bad_certificate(error.certificate_error)
-        case aiohttp.ClientConnectorSSLError():
-            return _TLS
-        case aiohttp.ClientHttpProxyError():
-            return _PROXY_REFUSED
-        case aiohttp.ClientProxyConnectionError():
-            return _PROXY_UNREACHABLE
-        case aiohttp.ClientConnectorDNSError():
-            return _PROXY_UNREACHABLE if proxied else NAME_NOT_RESOLVED
-        case aiohttp.ClientConnectorError():
-            return _connection_failure(error.os_error)
-        case aiohttp.ClientPayloadError():
-            ended = isinstance(error.__cause__, ContentLengthError | TransferEncodingError)
-            return _LOST if ended else PROTOCOL
-        case aiohttp.ClientResponseError():
-            # A made-up status 400: what came is not HTTP.
-            return PROTOCOL
-        case aiohttp.ClientConnectionError():
-            return _TLS if isinstance(error.__cause__, ssl.SSLError) else _LOST
-        case UrlRefused():
-            return _URL_REFUSED
-        case _:
-            return None
-
-
-def _connection_failure(error: OSError) -> Failure:
-    match error:
-        case AddressBlocked():
-            return ADDRESS_BLOCKED
+        case ssl.SSLCertVerificationError():
+            return _bad_certificate(error.verify_code)
+        case ssl.SSLError():
+            return TLS
         case ConnectionRefusedError():
             return _REFUSED
         case ConnectionResetError() | ConnectionAbortedError() | BrokenPipeError():
-            return _LOST
+            return LOST
         case _:
             return _UNREACHABLE
 
 
-def _bad_certificate(error: Exception) -> Failure:
-    code = error.verify_code if isinstance(error, ssl.SSLCertVerificationError) else None
-    problem = _CERTIFICATE_PROBLEMS.get(code or 0)
+def _bad_certificate(code: int) -> Failure:
+    problem = _CERTIFICATE_PROBLEMS.get(code)
     if problem is None:
         return Failure(ErrorKind.ERROR_KIND_TLS, "The certificate is not valid.")
     return Failure(ErrorKind.ERROR_KIND_TLS, f"The certificate {problem}.")

@@ -1,5 +1,6 @@
 """From what happened on the wire to what follows for the delivery."""
 
+from collections.abc import Callable
 from datetime import datetime
 
 from octohooks_server.delivery.exchange import Exchange
@@ -9,20 +10,26 @@ from octohooks_server.store.due import DueDelivery, Outcome
 
 
 def outcome_of(
-    delivery: DueDelivery, exchange: Exchange, *, now: datetime, random: float
+    delivery: DueDelivery,
+    exchange: Exchange,
+    *,
+    clock: Callable[[], datetime],
+    random: Callable[[], float],
 ) -> Outcome:
-    """The outcome of an attempt that ended `now`; `random` in [0, 1) is for the retry's jitter.
+    """The outcome of an attempt that has just ended; `random` in [0, 1) is for a retry's jitter.
 
     A manual attempt uses up no step of the schedule, so none follows from it.
     """
+    has_succeeded = succeeded(exchange.status)
     retry_at = None
-    if not delivery.manual:
+    if not has_succeeded and not delivery.manual:
+        now = clock()
         retry_at = later_of(
             next_attempt_time(
                 delivery.destination.schedule,
                 attempt_number=delivery.scheduled_count + 2,
                 failed_at=now,
-                random=random,
+                random=random(),
             ),
             time_asked_for(exchange.status, exchange.headers, now=now),
         )
@@ -30,7 +37,7 @@ def outcome_of(
         delivery=delivery,
         started_at=exchange.started_at,
         duration=exchange.duration,
-        succeeded=succeeded(exchange.status),
+        succeeded=has_succeeded,
         response_status=exchange.status,
         response_headers=exchange.headers,
         response_body=exchange.body,

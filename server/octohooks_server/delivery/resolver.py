@@ -14,7 +14,7 @@ _TRIES = 5
 
 
 class NameNotResolved(OSError):
-    """The name has no address, or no answer came. An OSError, as aiohttp expects of resolvers."""
+    """The name has no address, or no answer came."""
 
 
 class Resolver(Protocol):

@@ -15,6 +15,7 @@ from octohooks_server.rules.schedule import NO_JITTER
 from octohooks_server.rules.signing import SigningKey
 from octohooks_server.store.acceptance import Accepted, Draft, accept
 from octohooks_server.store.database import Database
+from octohooks_server.store.database.base import T, Work
 from octohooks_server.store.due import DueDelivery, Outcome
 from octohooks_server.store.feed import Feed
 from octohooks_server.store.group_commit import GroupCommit
@@ -138,6 +139,10 @@ class FlakyDatabase(Database):
         async with self._real.read() as conn:
             yield conn
 
+    async def run(self, work: Work[T]) -> T:
+        self._refuse()
+        return await self._real.run(work)
+
     async def run_migration(self, migrate: Callable[[Connection], None]) -> None:
         await self._real.run_migration(migrate)
 
@@ -169,11 +174,14 @@ class LoopRig:
         )
         self._recorded: asyncio.Queue[Recorded | OctohooksError] = asyncio.Queue()
         self.recordings = 0
+        # What has been recorded, in order.
+        self.outcomes_written: list[Outcome] = []
 
     async def _write_outcomes(
         self, conn: AsyncConnection, outcomes: Sequence[Outcome]
     ) -> Sequence[Recorded | OctohooksError]:
         self.recordings += 1
+        self.outcomes_written += outcomes
         return await record_outcomes(conn, outcomes, now=self.world.now, ids=self.world.ids)
 
     def _note_recorded(self, results: Sequence[Recorded | OctohooksError]) -> None:

@@ -4,10 +4,12 @@ import asyncio
 from collections import Counter
 
 import pytest
+from octohooks_server.delivery import attempts, lanes
 from octohooks_server.delivery import loop as loop_module
 
-from tests.server.delivery.loop_rig import running_loop
+from tests.server.delivery.loop_rig import FlakyDatabase, running_loop
 from tests.server.store.world import World, seconds
+from tests.waiting import eventually
 
 
 def url(name: str) -> str:
@@ -19,6 +21,7 @@ def _only_when_woken(monkeypatch: pytest.MonkeyPatch) -> None:
     """No look comes by the passing of time: what goes on, goes on as places become free."""
     monkeypatch.setattr(loop_module, "_MOST_SECONDS_BETWEEN_LOOKS", 3_600.0)
     monkeypatch.setattr(loop_module, "_LEAST_SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(attempts, "_SECONDS_AFTER_A_FAILURE", 0.01)
 
 
 async def test_no_more_attempts_are_under_way_at_an_endpoint_than_it_has_places(
@@ -56,6 +59,41 @@ async def test_no_more_attempts_are_under_way_in_total_than_there_are_places(
     }
 
 
+async def test_a_place_is_free_once_the_post_has_succeeded_although_it_is_not_recorded_yet(
+    world: World,
+) -> None:
+    flaky = FlakyDatabase(world.database)
+    application = await world.application()
+    await world.endpoint(application)
+    async with running_loop(world, database=flaky, max_in_flight_per_endpoint=1) as rig:
+        await rig.accept_and_hand_over(*(world.draft(application) for _ in range(3)))
+        flaky.away = True
+        await rig.sender.answer_all(3)
+        flaky.away = False
+        await rig.recorded(3)
+    assert rig.sender.most_under_way_in_total == 1
+
+
+async def test_what_succeeds_is_not_recorded_behind_all_that_fail_at_the_same_moment(
+    world: World,
+) -> None:
+    dead, alive = await world.application(), await world.application()
+    for number in range(90):
+        await world.endpoint(dead, url=url(f"dead{number}"))
+    await world.endpoint(alive, url=url("alive"))
+    await world.send(dead)
+    async with running_loop(world, max_in_flight=400) as rig:
+        failing = await rig.sender.next_posts(90)
+        await rig.accept_and_hand_over(world.draft(alive))
+        succeeding = await rig.sender.next_post()
+        for post in failing:
+            post.answer(500)
+        succeeding.answer()
+        await rig.recorded(91)
+    order = [outcome.succeeded for outcome in rig.outcomes_written]
+    assert order.index(True) <= attempts._FAILURES_AT_ONCE
+
+
 async def test_endpoints_take_turns(world: World) -> None:
     """One that has much waiting is not served to its end before another one begins."""
     busy, quiet = await world.application(), await world.application()
@@ -79,7 +117,7 @@ async def test_a_group_of_messages_claims_no_more_than_there_is_room_for(world: 
     await world.endpoint(application, url=url("slow"))
     async with running_loop(world, max_in_flight_per_endpoint=2) as rig:
         claimed = await rig.accept_and_hand_over(*(world.draft(application) for _ in range(60)))
-        per_place = 1 + loop_module._WAITING_PER_PLACE
+        per_place = 1 + lanes._WAITING_PER_PLACE
         assert len(claimed) <= 2 * per_place
         assert len(await rig.accept_and_hand_over(world.draft(application))) == 0
         rig.loop.look()
@@ -95,7 +133,7 @@ async def test_a_group_for_many_endpoints_claims_no_more_than_there_is_room_for_
         await world.endpoint(application, url=url(f"e{number}"))
     async with running_loop(world, max_in_flight=20, max_in_flight_per_endpoint=5) as rig:
         claimed = await rig.accept_and_hand_over(*(world.draft(application) for _ in range(4)))
-        assert len(claimed) <= 20 * (1 + loop_module._WAITING_PER_PLACE_IN_TOTAL)
+        assert len(claimed) <= 20 * (1 + lanes._WAITING_PER_PLACE_IN_TOTAL)
         rig.loop.look()
         await rig.sender.answer_all(200)
         await rig.recorded(200)
@@ -112,7 +150,7 @@ async def test_what_is_claimed_stays_bounded_whatever_the_backlog(world: World) 
             (await rig.sender.next_post()).answer()
             if count % 30 == 0:
                 most = max(most, await rig.claimed_count())
-    assert 0 < most <= 20 * (1 + loop_module._WAITING_PER_PLACE_IN_TOTAL)
+    assert 0 < most <= 20 * (1 + lanes._WAITING_PER_PLACE_IN_TOTAL)
 
 
 async def test_a_backlog_is_worked_off_without_looks_by_time(world: World) -> None:
@@ -204,7 +242,7 @@ async def test_a_message_to_a_new_endpoint_does_not_wait_behind_the_backlogs_of_
             posts.append(await rig.sender.next_post())
             passed += 1
     # No more than could wait in memory when it came.
-    assert passed <= 8 * (1 + loop_module._WAITING_PER_PLACE_IN_TOTAL)
+    assert passed <= 8 * (1 + lanes._WAITING_PER_PLACE_IN_TOTAL)
 
 
 @pytest.mark.parametrize("seconds_each", [2, 15], ids=["slow", "timeout"])
@@ -228,3 +266,33 @@ async def test_endpoints_that_are_slow_leave_places_to_those_that_were_not_tried
         # None of the slow ones is answered meanwhile.
         async with asyncio.timeout(10):
             (await rig.sender.next_post_to(url("new"))).answer()
+
+
+async def test_a_retry_is_made_at_its_time_although_a_backlog_of_others_is_due_longer(
+    world: World,
+) -> None:
+    """The backlog is of an endpoint that answers at once, and takes all that it is given."""
+    busy = await world.application()
+    await world.endpoint(busy, url=url("busy"))
+    await world.send(busy, count=1_000)
+    world.pass_time(1)
+    application = await world.application()
+    endpoint = await world.endpoint(application, [seconds(0), seconds(5)], url=url("one"))
+    draft = world.draft(application)
+
+    async def has_failed() -> bool:
+        return (await world.delivery(draft.message.id, endpoint)).attempt_count == 1
+
+    async with running_loop(world, max_in_flight=8, max_in_flight_per_endpoint=4) as rig:
+        await rig.accept_and_hand_over(draft)
+        while (post := await rig.sender.next_post()).url != url("one"):
+            post.answer()
+        post.answer(500)
+        await eventually(has_failed)
+        world.pass_time(6)
+        before = 0
+        while (post := await rig.sender.next_post()).url != url("one"):
+            post.answer()
+            before += 1
+        post.answer()
+    assert before < 500

@@ -62,6 +62,19 @@ def test_an_endpoint_with_a_limit_of_its_own_keeps_both() -> None:
     assert sorted(one.rate for one in pacers.of(a_destination("ep_1", own=3, shared=5))) == [3, 5]
 
 
+def test_servers_share_a_limit() -> None:
+    assert starts(Pacer(2, servers=4), 3) == [100.0, 102.0, 104.0]
+    pacers = Pacers()
+    (known,) = pacers.of(a_destination("ep_1", own=10))
+    pacers.share(5)
+    (new,) = pacers.of(a_destination("ep_2", own=10))
+    assert starts(known, 3) == starts(new, 3) == [100.0, 100.5, 101.0]
+    assert known.fits(100.0, 2.0) == 1
+    pacers.share(1)
+    assert known.rate == 10
+    assert starts(known, 3, now=200.0) == [200.0, 200.1, 200.2]
+
+
 def test_a_changed_limit_takes_effect() -> None:
     pacers = Pacers()
     pacers.of(a_destination("ep_1", own=3))

@@ -253,8 +253,6 @@ async def test_what_comes_unasked_on_an_idle_connection_is_no_answer_to_the_next
         assert receiver.connections == 2
 
 
-# aiohttp warns of a body as large as it takes to fill the system's buffers.
-@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 async def test_an_answer_before_the_whole_request_was_read_is_taken() -> None:
     async def refuse(connection: Connection) -> None:
         await respond(413, headers=[("connection", "close")])(connection)
@@ -283,7 +281,6 @@ async def test_waiting_for_a_free_connection_counts_in_the_timeout() -> None:
     ):
         first, second = await asyncio.gather(post(sender, busy.url), post(sender, busy.url))
         assert {first.error_kind, second.error_kind} == {ErrorKind.ERROR_KIND_TIMEOUT}
-        assert len(busy.requests) == 1
         # And the one that timed out gave its place back.
         assert (await post(sender, idle.url)).error_kind in (
             ErrorKind.ERROR_KIND_UNSPECIFIED,

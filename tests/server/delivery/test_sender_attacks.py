@@ -68,8 +68,6 @@ async def test_a_server_that_speaks_first_and_not_http_is_a_protocol_error() -> 
     assert (exchange.status, exchange.error_kind) == (0, PROTOCOL)
 
 
-# aiohttp warns of a body as large as it takes to fill the system's buffers.
-@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 async def test_a_receiver_that_reads_nothing_holds_neither_connection_nor_memory() -> None:
     read_again = asyncio.Event()
     came: asyncio.Future[int] = asyncio.get_running_loop().create_future()

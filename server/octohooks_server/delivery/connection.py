@@ -1,0 +1,123 @@
+"""One connection to a receiver: a request goes out, and the answer to it comes in."""
+
+import asyncio
+import ssl
+from typing import cast
+
+from octohooks_server.delivery.failures import LOST, PROTOCOL, TLS, ExchangeFailed, Failure
+from octohooks_server.delivery.response import NotHttp, Response, ResponseReader
+
+
+class Connection(asyncio.Protocol):
+    """The end here of a connection, over which one exchange is made after the other.
+
+    What comes while no exchange is under way ends the connection. Only before the first one it is
+    taken for the beginning of its answer, which a receiver may give before it was asked.
+    """
+
+    def __init__(self, *, head_only: bool = False) -> None:
+        """With `head_only` an answer of 2xx ends with its head, as that to CONNECT does."""
+        self._loop = asyncio.get_running_loop()
+        self._reader = ResponseReader(head_only=head_only)
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        # Of the newest answer: whether there is nothing more to wait for, and why in vain.
+        self._ended = False
+        self._failure: Failure | None = None
+        self._is_idle = False
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        """What it runs over; None when it has ended."""
+        return self._transport
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it is kept for another exchange."""
+        return self._is_idle and self._transport is not None and not self._transport.is_closing()
+
+    def close(self) -> None:
+        """Ends it at once.
+
+        A transport that is closed politely first tries to send what is left, and waits for the
+        peer's farewell under TLS; a receiver that does not read could hold it for good.
+        """
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def exchange(self, *request: bytes, deadline: float) -> Response:
+        """Sends a request and waits for the answer to it, until the loop's time is `deadline`.
+
+        Afterwards the connection is open only if another exchange can be made.
+
+        Raises:
+            ExchangeFailed: no whole answer came.
+            TimeoutError: it did not come in time.
+        """
+        if self._is_idle:
+            self._is_idle = self._ended = False
+            self._reader.begin()
+        transport = self._transport
+        try:
+            if transport is None:
+                raise ExchangeFailed(LOST)
+            transport.writelines(request)
+            if not self._ended:
+                await self._wait(deadline)
+            if self._failure is not None:
+                raise ExchangeFailed(self._failure)
+            response = self._reader.response()
+            # A request that was answered before all of it was read would run into the next one.
+            self._is_idle = self._reader.keeps_alive and not transport.get_write_buffer_size()
+        finally:
+            if not self._is_idle:
+                self.close()
+        return response
+
+    async def _wait(self, deadline: float) -> None:
+        self._waiter = waiter = self._loop.create_future()
+        timer = self._loop.call_at(deadline, _expire, waiter)
+        try:
+            await waiter
+        finally:
+            timer.cancel()
+            self._waiter = None
+
+    def _end(self, failure: Failure | None = None) -> None:
+        self._ended = True
+        self._failure = failure
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # The transport calls these.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are none by type.
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._ended:
+            self.close()
+            return
+        try:
+            if self._reader.feed(data):
+                self._end()
+            elif self._reader.is_flood and self._transport is not None:
+                # It costs no more than silence, which ends with the timeout.
+                self._transport.pause_reading()
+        except NotHttp:
+            self._end(PROTOCOL)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._transport = None
+        if self._ended:
+            return
+        if error is None and self._reader.feed_end():
+            self._end()
+        else:
+            self._end(TLS if isinstance(error, ssl.SSLError) else LOST)
+
+
+def _expire(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_exception(TimeoutError())
