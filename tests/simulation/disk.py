@@ -4,15 +4,17 @@ import asyncio
 import random
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import aiosqlite
 from octohooks_server.store.database import SqliteDatabase
+from octohooks_server.store.database.base import T, Work
+from octohooks_server.store.database.threads import ThreadedConnection
 from sqlalchemy import event
-from sqlalchemy.engine import Dialect
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.engine import Dialect, Engine
+from sqlalchemy.exc import DBAPIError
 
 from tests.simulation.trace import Trace
 
@@ -37,25 +39,31 @@ class Faults:
         self.away_until = 0.0
         # When it did.
         self.times: list[float] = []
+        self._seconds = 0.0
 
-    def strike(self, statement: str) -> sqlite3.OperationalError | None:
-        """The error that a statement ends in, instead of being run."""
+    def strike(self, statement: str) -> None:
+        """Lets time pass for a statement, and raises what it ends in instead of being run."""
+        if statement in (_BEGIN_WRITE, "COMMIT"):
+            self._seconds += self.latency()
         if statement not in ("BEGIN", _BEGIN_WRITE, "COMMIT"):
-            return None
+            return
         now = asyncio.get_running_loop().time()
         is_away = now < self.away_until
         if not is_away and (self.error_rate == 0 or self._random.random() >= self.error_rate):
-            return None
+            return
         self.times.append(now)
         text = self._random.choice(("database is locked", "disk I/O error", "unable to open"))
         self._trace.add(f"{statement} fails: {text}")
-        return sqlite3.OperationalError(text)
+        raise _Struck(text)
 
-    def latency(self, statement: str) -> float:
-        """How many seconds a statement takes."""
-        if statement in (_BEGIN_WRITE, "COMMIT"):
-            return self._random.random() * _MOST_SECONDS_OF_A_COMMIT
-        return 0.0
+    def latency(self) -> float:
+        """How many seconds the beginning of a write or its commit takes."""
+        return self._random.random() * _MOST_SECONDS_OF_A_COMMIT
+
+    def take_seconds(self) -> float:
+        """How long the statements took that were run since this was asked last."""
+        seconds, self._seconds = self._seconds, 0.0
+        return seconds
 
     def calm(self) -> None:
         """Ends every fault."""
@@ -78,17 +86,17 @@ class SimulatedDatabase(SqliteDatabase):
         for connection in self._connections:
             connection.break_off()
 
-    def _sqlite_engine(self, begin: str, *, pool_size: int, reader: bool) -> AsyncEngine:
-        engine = super()._sqlite_engine(begin, pool_size=pool_size, reader=reader)
-        sync_engine = engine.sync_engine
+    def _connection(self, engine: Engine) -> ThreadedConnection:
+        return _InPlace(engine, self._faults)
 
-        @event.listens_for(sync_engine, "do_connect")
-        def connect_inline(
-            _dialect: Any, _record: Any, _args: Any, arguments: dict[str, Any]
-        ) -> None:
-            arguments["async_creator_fn"] = self._connect
+    def _engine(self, begin: str, *, connections: int, reader: bool) -> Engine:
+        engine = super()._engine(begin, connections=connections, reader=reader)
 
-        @event.listens_for(sync_engine, "connect")
+        @event.listens_for(engine, "do_connect")
+        def connect(_dialect: Any, _record: Any, _args: Any, arguments: dict[str, Any]) -> None:
+            arguments["factory"] = self._connect
+
+        @event.listens_for(engine, "connect")
         def configure(dbapi_connection: Any, _record: Any) -> None:
             cursor = dbapi_connection.cursor()
             # Waiting for a lock is done in virtual time; and nobody pulls the plug.
@@ -96,90 +104,94 @@ class SimulatedDatabase(SqliteDatabase):
             cursor.execute("PRAGMA synchronous = OFF")
             cursor.close()
 
-        dialect, compiled = _shared.setdefault(
-            reader,
-            (sync_engine.dialect, sync_engine._compiled_cache),
+        engine.dialect, engine._compiled_cache = _shared.setdefault(
+            reader, (engine.dialect, engine._compiled_cache)
         )
-        sync_engine.dialect = dialect
-        sync_engine._compiled_cache = compiled
         return engine
 
     def _connect(self, file: str, **arguments: Any) -> "_Connection":
         if self._is_broken_off:
             raise sqlite3.OperationalError("unable to open: the process has ended")
-        connection = _Connection(lambda: sqlite3.connect(file, **arguments), self._faults)
+        connection = _Connection(file, **arguments)
+        connection.faults = self._faults
         self._connections.append(connection)
         return connection
 
 
-class _Connection(aiosqlite.Connection):
-    """aiosqlite's connection, which makes its calls in place instead of in a thread."""
+class _Struck(sqlite3.OperationalError):
+    """What a fault raises."""
 
-    def __init__(self, connector: Callable[[], sqlite3.Connection], faults: Faults) -> None:
-        super().__init__(connector, iter_chunk_size=64)
-        self._tx = _Calls(faults)  # type: ignore[assignment]
 
-    def __await__(self) -> Any:
-        return self._connect().__await__()
+class _Connection(sqlite3.Connection):
+    """SQLite's connection, whose transactions can fail."""
+
+    faults: Faults
+
+    def cursor(self, *_: Any) -> "_Cursor":  # type: ignore[override]
+        return super().cursor(_Cursor)
+
+    def commit(self) -> None:
+        self.faults.strike("COMMIT")
+        super().commit()
 
     def break_off(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        """Ends it as the end of its process does."""
+        # It may be closed already.
+        with suppress(sqlite3.ProgrammingError):
+            # A cursor that somebody still holds would keep the transaction open behind a close.
+            self.rollback()
+        self.close()
 
 
-class _Calls:
-    """Stands in for the queue of aiosqlite's thread."""
+class _Cursor(sqlite3.Cursor):
+    connection: _Connection
 
-    def __init__(self, faults: Faults) -> None:
+    def execute(self, statement: str, parameters: Any = ()) -> "_Cursor":
+        self.connection.faults.strike(statement)
+        return super().execute(statement, parameters)
+
+
+class _InPlace(ThreadedConnection):
+    """Makes its calls in place instead of in a thread, and lets virtual time pass for them."""
+
+    def __init__(self, engine: Engine, faults: Faults) -> None:
+        super().__init__(engine)
         self._faults = faults
 
-    def put_nowait(self, call: tuple[asyncio.Future[Any] | None, Callable[[], Any]]) -> None:
-        future, function = call
-        if future is None:
-            function()
-            return
-        self._make(future, function, asyncio.get_running_loop().time() + _BUSY_TIMEOUT_SECONDS)
+    async def run(self, work: Work[T]) -> T:
+        # A crash in here comes before the transaction; one that comes later, after its commit.
+        await asyncio.sleep(self._faults.latency())
+        return await super().run(work)
 
-    def _make(
-        self, future: asyncio.Future[Any], function: Callable[[], Any], give_up_at: float
-    ) -> None:
+    def call(self, call: Callable[[], T]) -> asyncio.Future[T]:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._make(future, call, loop.time() + _BUSY_TIMEOUT_SECONDS)
+        return future
+
+    def _make(self, future: asyncio.Future[T], call: Callable[[], T], give_up_at: float) -> None:
         if future.done():
             return
         loop = asyncio.get_running_loop()
-        statement = _statement(function)
-        error: BaseException | None = self._faults.strike(statement)
-        result = None
-        if error is None:
-            try:
-                result = function()
-            except Exception as raised:
-                error = raised
-                if "locked" in str(raised) and loop.time() < give_up_at:
-                    loop.call_later(_BUSY_POLL_SECONDS, self._make, future, function, give_up_at)
-                    return
-        seconds = self._faults.latency(statement)
-        if seconds:
-            loop.call_later(seconds, _settle, future, result, error)
-        else:
-            loop.call_soon(_settle, future, result, error)
+        settle: Callable[[], None]
+        try:
+            settle = partial(_settle, future, future.set_result, call())
+        except Exception as error:
+            if _is_locked(error) and loop.time() < give_up_at:
+                loop.call_later(_BUSY_POLL_SECONDS, self._make, future, call, give_up_at)
+                return
+            settle = partial(_settle, future, future.set_exception, error)
+        loop.call_later(self._faults.take_seconds(), settle)
 
 
-def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(result)
-    else:
-        future.set_exception(error)
+def _is_locked(error: Exception) -> bool:
+    return (
+        isinstance(error, DBAPIError)
+        and not isinstance(error.orig, _Struck)
+        and "locked" in str(error.orig)
+    )
 
 
-def _statement(function: Callable[[], Any]) -> str:
-    if not isinstance(function, partial):
-        return ""
-    name = getattr(function.func, "__name__", "")
-    if name == "commit":
-        return "COMMIT"
-    if name == "execute" and function.args:
-        return str(function.args[0])
-    return ""
+def _settle(future: asyncio.Future[T], settle: Callable[[Any], None], value: Any) -> None:
+    if not future.done():
+        settle(value)

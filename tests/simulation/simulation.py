@@ -177,6 +177,7 @@ class _Simulation:
                     )
                     await endpoint_secrets.add(
                         conn,
+                        environment_id=environment.id,
                         endpoint_id=id,
                         secret=generate_hmac_secret(draw.randbytes),
                         signature_type=SIGNATURE_TYPE_HMAC_SHA256,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from octohooks_server.delivery import judge
+from octohooks_server.delivery import judge, lanes
 from octohooks_server.delivery import loop as delivery_loop
 from octohooks_server.rules import schedule
 from octohooks_server.rules.schedule import Schedule
@@ -130,7 +130,7 @@ def test_an_attempt_after_the_end_is_found(monkeypatch: pytest.MonkeyPatch) -> N
 
     def restless(outcome: Outcome, row: Any, state: Any) -> tuple[int, datetime | None]:
         status, due_at = status_after(outcome, row, state)
-        return status, outcome.retry_at if outcome.succeeded else due_at
+        return status, outcome.started_at + outcome.duration if outcome.succeeded else due_at
 
     monkeypatch.setattr(outcomes, "_status_after", restless)
     assert "follows the delivery's end" in first_violation(monkeypatch)
@@ -158,7 +158,7 @@ def test_an_unbounded_endpoint_is_found(monkeypatch: pytest.MonkeyPatch) -> None
             lane.in_row = True
             self._row.append(endpoint_id)
 
-    monkeypatch.setattr(delivery_loop.DeliveryLoop, "_line_up", line_up)
+    monkeypatch.setattr(lanes.Lanes, "_line_up", line_up)
     assert "under way to one endpoint" in first_violation(monkeypatch)
 
 
@@ -168,7 +168,7 @@ def test_a_manual_attempt_that_is_forgotten_is_found(monkeypatch: pytest.MonkeyP
 
     def forgetful(outcome: Outcome, row: Any, *others: Any) -> Recorded:
         requests = 1 if outcome.delivery.manual else 0
-        return apply(outcome, {**row, "manual_requests": requests}, *others)  # type: ignore[arg-type]
+        return apply(outcome, {**row, "manual_requests": requests}, *others)
 
     monkeypatch.setattr(outcomes, "_apply", forgetful)
     assert "resend promised" in first_violation(monkeypatch, resends=6)

@@ -7,20 +7,21 @@ from typing import Any
 
 from octohooks.v1.application_pb2 import Application
 from octohooks.v1.message_pb2 import Message
-from sqlalchemy import insert
-from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.errors import AlreadyExists, FailedPrecondition, NotFound, OctohooksError
 from octohooks_server.rules.filters import wants
 from octohooks_server.store import applications, endpoints, environments, idempotency
 from octohooks_server.store import proto_values as values
-from octohooks_server.store.database import insert_unless_taken
+from octohooks_server.store.database import InsertRows, Row, insert_unless_taken
 from octohooks_server.store.deliveries import new_row
 from octohooks_server.store.due import Destination, DueDelivery, destinations_of
 from octohooks_server.store.environments import EnvironmentSettings
 from octohooks_server.store.idempotency import Earlier, Key, KeyedRequest
 from octohooks_server.store.tables import deliveries, messages
+
+_INSERT_MESSAGES = InsertRows(messages)
+_INSERT_DELIVERIES = InsertRows(deliveries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class Draft:
     addressed_to: str | None = None
     # Whether `application` is the ID of the environment's own application.
     is_operational: bool = False
+    # The trace that its attempts continue, as a W3C `traceparent`.
+    trace_parent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ class _Group:
     def __init__(
         self,
         application_ids: Mapping[tuple[str, str], str],
-        endpoint_rows: Mapping[str, list[RowMapping]],
+        endpoint_rows: Mapping[str, list[Row]],
         destinations: Mapping[str, Destination],
         settings: Mapping[str, EnvironmentSettings],
         now: datetime,
@@ -134,8 +137,7 @@ class _Group:
             row = _message_row(draft, application_id, settings.payload_retention, self._now)
             rows[draft.message.id] = (draft, row)
             (with_uid if draft.message.uid else plain).append(row)
-        if plain:
-            await conn.execute(insert(messages), plain)
+        await _INSERT_MESSAGES.run(conn, plain)
         stored = {row["id"] for row in plain}
         if with_uid:
             # In one order, so that two transactions never wait for each other.
@@ -159,17 +161,16 @@ class _Group:
             for row in self._endpoint_rows[message.application]:
                 if _goes_to(row, draft):
                     destination = self._destinations[row["id"]]
-                    delivery = self._deliver(draft.message, message, destination)
+                    delivery = self._deliver(draft, message, destination)
                     if delivery is not None:
                         claimed.append(delivery)
                     elif not destination.schedule[0]:
                         left_due = True
             self.accepted[message.id] = Accepted(message, claimed, left_due)
-        if self._delivery_rows:
-            await conn.execute(insert(deliveries), self._delivery_rows)
+        await _INSERT_DELIVERIES.run(conn, self._delivery_rows)
 
     def _deliver(
-        self, draft: Message, message: Message, destination: Destination
+        self, draft: Draft, message: Message, destination: Destination
     ) -> DueDelivery | None:
         due_at = self._now + destination.schedule[0]
         claims = due_at <= self._now and self._may_claim(destination.endpoint_id)
@@ -191,13 +192,14 @@ class _Group:
             destination=destination,
             message_id=message.id,
             event_type=message.event_type,
-            payload=draft.payload,
+            payload=draft.message.payload,
             claim=1,
             attempt_count=0,
             scheduled_count=0,
             manual=False,
             created_at=self._now,
             lease_ends_at=lease_ends_at,
+            trace_parent=draft.trace_parent,
         )
 
 
@@ -293,7 +295,7 @@ def _repeated(keyed: KeyedRequest, request_hash: bytes, answer: bytes) -> Accept
     return Accepted(Message.FromString(answer), is_repetition=True)
 
 
-def _goes_to(endpoint: RowMapping, draft: Draft) -> bool:
+def _goes_to(endpoint: Row, draft: Draft) -> bool:
     if draft.addressed_to is not None:
         return bool(endpoint["id"] == draft.addressed_to)
     return wants(
@@ -315,25 +317,30 @@ def _message_row(
         "application_id": application_id,
         "uid": message.uid or None,
         "event_type": message.event_type,
-        "channels": sorted(set(message.channels)),
-        "tags": dict(message.tags),
+        "channels": sorted(set(message.channels)) if message.channels else None,
+        "tags": dict(message.tags) if message.tags else None,
         "payload_retention": own,
         "payload_expires_at": now + (own or environment_retention),
         "created_at": now,
         "addressed_to": draft.addressed_to,
+        "trace_parent": draft.trace_parent,
         "payload": message.payload,
     }
 
 
 def _stored_message(message: Message, row: Mapping[str, Any]) -> Message:
-    return Message(
+    stored = Message(
         id=message.id,
         uid=message.uid,
         application=row["application_id"],
         event_type=message.event_type,
-        channels=row["channels"],
-        tags=message.tags,
         payload_retention=values.duration(row["payload_retention"]),
         payload_expire_time=values.timestamp(row["payload_expires_at"]),
         create_time=values.timestamp(row["created_at"]),
     )
+    # Most have none, and protobuf takes as long to copy an empty collection as all of the others.
+    if row["channels"]:
+        stored.channels.extend(row["channels"])
+    if row["tags"]:
+        stored.tags.update(row["tags"])
+    return stored

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from octohooks.v1.application_pb2 import Application
-from sqlalchemy import select, update
+from sqlalchemy import BindParameter, bindparam, select, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,7 +14,7 @@ from sqlalchemy.sql import ColumnElement
 from octohooks_server.errors import AlreadyExists, NotFound
 from octohooks_server.rules.ids import APPLICATION
 from octohooks_server.store import proto_values as values
-from octohooks_server.store.database import among, insert_unless_taken
+from octohooks_server.store.database import Prepared, among, insert_unless_taken, texts
 from octohooks_server.store.paging import Page, page_of
 from octohooks_server.store.tables import applications
 
@@ -82,32 +82,25 @@ async def find_ids(
     uids = [one for one in references if not one.startswith(APPLICATION)]
     found: dict[str, str] = {}
     # Two statements: with an OR of both, no index would be used.
-    for column, wanted in ((applications.c.id, ids), (applications.c.uid, uids)):
+    for find, wanted in ((_FIND_BY_ID, ids), (_FIND_BY_UID, uids)):
         if wanted:
-            rows = await conn.execute(
-                select(column.label("reference"), applications.c.id).where(
-                    *_visible(environment_id), among(column, wanted)
-                )
-            )
-            found.update({row.reference: row.id for row in rows})
+            rows = await find.rows(conn, environment_id=environment_id, wanted=wanted)
+            found.update({row["reference"]: row["id"] for row in rows})
     return found
 
 
-async def rate_limits_of(conn: AsyncConnection, ids: Collection[str]) -> Mapping[str, int]:
-    """The rate limits of those applications that have one, by ID."""
-    rows = await conn.execute(
-        select(applications.c.id, applications.c.rate_limit).where(
-            among(applications.c.id, ids), applications.c.rate_limit > 0
-        )
-    )
-    return {row.id: row.rate_limit for row in rows}
-
-
 async def list_page(
-    conn: AsyncConnection, *, environment_id: str, after: str | None, limit: int
+    conn: AsyncConnection,
+    *,
+    environment_id: str,
+    only: str | None = None,
+    after: str | None,
+    limit: int,
 ) -> Page[Application]:
-    """Applications, oldest first."""
+    """Applications, oldest first; where `only` is an ID, that one alone."""
     query = select(applications).where(*_visible(environment_id))
+    if only is not None:
+        query = query.where(applications.c.id == only)
     if after is not None:
         query = query.where(applications.c.id > after)
     rows = await conn.execute(query.order_by(applications.c.id).limit(limit + 1))
@@ -159,7 +152,7 @@ async def find_operational(conn: AsyncConnection, *, environment_id: str) -> str
     )
 
 
-def _visible(environment_id: str) -> tuple[ColumnElement[bool], ...]:
+def _visible(environment_id: str | BindParameter[str]) -> tuple[ColumnElement[bool], ...]:
     return (
         applications.c.environment_id == environment_id,
         applications.c.deleted_at.is_(None),
@@ -205,3 +198,16 @@ def _application(row: RowMapping) -> Application:
         create_time=values.timestamp(row["created_at"]),
         update_time=values.timestamp(row["updated_at"]),
     )
+
+
+def _find_by(column: ColumnElement[str]) -> Prepared:
+    return Prepared(
+        select(column.label("reference"), applications.c.id).where(
+            *_visible(bindparam("environment_id", type_=applications.c.environment_id.type)),
+            among(column, texts("wanted")),
+        )
+    )
+
+
+_FIND_BY_ID = _find_by(applications.c.id)
+_FIND_BY_UID = _find_by(applications.c.uid)

@@ -7,13 +7,13 @@ from typing import Any
 
 from octohooks.v1.endpoint_pb2 import SIGNATURE_TYPE_HMAC_SHA256
 from octohooks.v1.environment_pb2 import Environment
-from sqlalchemy import case, func, insert, literal, select, update
+from sqlalchemy import bindparam, case, func, insert, select, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.errors import NotFound
 from octohooks_server.store import proto_values as values
-from octohooks_server.store.database import among
+from octohooks_server.store.database import Prepared, among, texts
 from octohooks_server.store.paging import Page, page_of
 from octohooks_server.store.tables import environments
 
@@ -100,21 +100,13 @@ async def find_settings(
     conn: AsyncConnection, environment_ids: Sequence[str]
 ) -> Mapping[str, EnvironmentSettings]:
     """The settings of those environments that exist."""
-    rows = await conn.execute(
-        select(
-            environments.c.id,
-            environments.c.retry_schedule,
-            environments.c.payload_retention,
-            environments.c.enforce_schemas,
-        ).where(among(environments.c.id, environment_ids), environments.c.deleted_at.is_(None))
-    )
     return {
-        row.id: EnvironmentSettings(
-            retry_schedule=row.retry_schedule,
-            payload_retention=row.payload_retention or DEFAULT_PAYLOAD_RETENTION,
-            enforce_schemas=row.enforce_schemas,
+        row["id"]: EnvironmentSettings(
+            retry_schedule=row["retry_schedule"],
+            payload_retention=row["payload_retention"] or DEFAULT_PAYLOAD_RETENTION,
+            enforce_schemas=row["enforce_schemas"],
         )
-        for row in rows
+        for row in await _FIND_SETTINGS.rows(conn, ids=environment_ids)
     }
 
 
@@ -127,21 +119,10 @@ async def take_sequences(
     visible only after every lower one. The time is `now`, or that of the event before when another
     server's clock is ahead.
     """
-    before = environments.c.last_recorded_at
-    row = (
-        await conn.execute(
-            update(environments)
-            .where(environments.c.id == environment_id)
-            .values(
-                last_sequence=environments.c.last_sequence + count,
-                last_recorded_at=case((before > now, before), else_=literal(now, before.type)),
-            )
-            .returning(environments.c.last_sequence, environments.c.last_recorded_at)
-        )
-    ).first()
-    if row is None:
+    rows = await _TAKE_SEQUENCES.rows(conn, environment_id=environment_id, count=count, now=now)
+    if not rows:
         raise NotFound("environment", environment_id)
-    return row.last_sequence - count + 1, row.last_recorded_at
+    return rows[0]["last_sequence"] - count + 1, rows[0]["last_recorded_at"]
 
 
 def _columns(environment: Environment) -> dict[str, Any]:
@@ -170,3 +151,25 @@ def _environment(row: RowMapping) -> Environment:
         create_time=values.timestamp(row["created_at"]),
         update_time=values.timestamp(row["updated_at"]),
     )
+
+
+_FIND_SETTINGS = Prepared(
+    select(
+        environments.c.id,
+        environments.c.retry_schedule,
+        environments.c.payload_retention,
+        environments.c.enforce_schemas,
+    ).where(among(environments.c.id, texts("ids")), environments.c.deleted_at.is_(None))
+)
+
+_BEFORE = environments.c.last_recorded_at
+_NOW = bindparam("now", type_=_BEFORE.type)
+_TAKE_SEQUENCES = Prepared(
+    update(environments)
+    .where(environments.c.id == bindparam("environment_id"))
+    .values(
+        last_sequence=environments.c.last_sequence + bindparam("count"),
+        last_recorded_at=case((_BEFORE > _NOW, _BEFORE), else_=_NOW),
+    )
+    .returning(environments.c.last_sequence, environments.c.last_recorded_at)
+)

@@ -7,9 +7,9 @@ commits faster than requests arrive one by one and groups would stay at one.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
-from typing import Generic, TypeVar
+from collections.abc import Callable, Coroutine, Sequence
+from contextvars import copy_context
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -22,7 +22,15 @@ Result = TypeVar("Result")
 _LARGEST_GROUP = 200
 _LINGER_SECONDS = 0.003
 
-Write = Callable[[AsyncConnection, Sequence[Item]], Awaitable[Sequence[Result | OctohooksError]]]
+Write = Callable[
+    [AsyncConnection, Sequence[Item]], Coroutine[Any, Any, Sequence[Result | OctohooksError]]
+]
+# Told about a group: its items, the result of each, and how many seconds its transaction took.
+Observe = Callable[[Sequence[Item], Sequence[Result | Exception], float], None]
+
+
+def _unobserved(*_: object) -> None:
+    """What tells nobody."""
 
 
 class GroupCommit(Generic[Item, Result]):
@@ -35,7 +43,9 @@ class GroupCommit(Generic[Item, Result]):
     that is away or full is told to all of them.
 
     `after_commit` is called with the results of a group once it is on disk, whether or not their
-    submitters still wait.
+    submitters still wait. `observe` is told about every group, on disk or not. `on_defect` is told
+    when writing has ended for a reason that is none of the database's; what waits then waits until
+    something else is submitted.
     """
 
     def __init__(
@@ -43,12 +53,21 @@ class GroupCommit(Generic[Item, Result]):
         database: Database,
         write: Write[Item, Result],
         after_commit: Callable[[Sequence[Result | OctohooksError]], None],
+        *,
+        observe: Observe[Item, Result] = _unobserved,
+        on_defect: Callable[[BaseException], None] = _unobserved,
     ) -> None:
         self._database = database
         self._write = write
         self._after_commit = after_commit
+        self._observe = observe
+        self._on_defect = on_defect
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._writer: asyncio.Task[None] | None = None
+        # What belongs to the call that a group began with belongs to none of the others.
+        self._context = copy_context()
+        self._time = asyncio.get_running_loop().time
+        self._last_progress = self._time()
 
     async def submit(self, item: Item) -> Result:
         """Stores an item and returns once it is on disk.
@@ -59,14 +78,21 @@ class GroupCommit(Generic[Item, Result]):
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._writer is None:
-            self._writer = asyncio.create_task(self._write_groups())
+            self._last_progress = self._time()
+            self._writer = asyncio.create_task(self._write_groups(), context=self._context.copy())
+            self._writer.add_done_callback(self._ended)
         return await future
+
+    def seconds_since_progress(self) -> float:
+        """For how long something has waited without any group being written."""
+        is_idle = self._writer is None and not self._waiting
+        return 0.0 if is_idle else self._time() - self._last_progress
 
     async def settle(self) -> None:
         """Returns once everything that was submitted has been written."""
         while self._writer is not None:
-            with suppress(asyncio.CancelledError):
-                await asyncio.shield(self._writer)
+            # However it ends; a defect is told to whoever it concerns.
+            await asyncio.wait([self._writer])
 
     async def _write_groups(self) -> None:
         try:
@@ -85,23 +111,41 @@ class GroupCommit(Generic[Item, Result]):
         finally:
             self._writer = None
 
+    def _ended(self, writer: asyncio.Task[None]) -> None:
+        error = None if writer.cancelled() else writer.exception()
+        if error is not None:
+            self._on_defect(error)
+
     async def _write_group(self, group: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+        items = [item for item, _ in group]
+        results: Sequence[Result | Exception]
+        began = self._time()
         try:
-            async with self._database.write() as conn:
-                results = await self._write(conn, [item for item, _ in group])
+            results = stored = await self._database.run(lambda conn: self._write(conn, items))
         except Exception as error:
-            if len(group) == 1 or isinstance(error, Unavailable | ResourceExhausted):
-                results = [error] * len(group)  # type: ignore[list-item]
-            else:
+            if len(group) > 1 and not isinstance(error, Unavailable | ResourceExhausted):
                 for entry in group:
                     await self._write_group([entry])
                 return
+            results, stored = [error] * len(group), ()
+        self._last_progress = self._time()
+        try:
+            if stored:
+                self._after_commit(stored)
+            self._observe(items, results, self._last_progress - began)
+        finally:
+            # It is on disk, or is not, whatever becomes of the rest.
+            _answer(group, results)
+
+
+def _answer(
+    group: Sequence[tuple[Item, asyncio.Future[Result]]], results: Sequence[Result | Exception]
+) -> None:
+    """Tells each submitter the result of its own item."""
+    for (_, future), result in zip(group, results, strict=True):
+        if future.done():
+            continue
+        if isinstance(result, Exception):
+            future.set_exception(result)
         else:
-            self._after_commit(results)
-        for (_, future), result in zip(group, results, strict=True):
-            if future.done():
-                continue
-            if isinstance(result, Exception):
-                future.set_exception(result)
-            else:
-                future.set_result(result)
+            future.set_result(result)

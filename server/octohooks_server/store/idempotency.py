@@ -66,35 +66,50 @@ async def reserve(
             idempotent_answers.c.expires_at <= now,
         )
     )
-    made = await conn.execute(
-        insert_unless_taken(conn, idempotent_answers).returning(
-            idempotent_answers.c.scope, idempotent_answers.c.key_hash
-        ),
-        [
-            {
-                "scope": request.scope,
-                "key_hash": request.key_hash,
-                "request_hash": request.request_hash,
-                "answer": None,
-                "expires_at": now + KEPT_FOR,
-            }
-            # In one order, so that two transactions never wait for each other.
-            for request in sorted(requests, key=lambda request: request.key)
-        ],
-    )
-    taken = keys - {(row.scope, row.key_hash) for row in made}
-    if not taken:
+    left: dict[Key, KeyedRequest] = {}
+    for request in requests:
+        left.setdefault(request.key, request)
+    earlier: dict[Key, Earlier] = {}
+    # Again for one that was taken, and was deleted before it could be read.
+    while left:
+        made = await conn.execute(
+            insert_unless_taken(conn, idempotent_answers).returning(
+                idempotent_answers.c.scope, idempotent_answers.c.key_hash
+            ),
+            [
+                {
+                    "scope": request.scope,
+                    "key_hash": request.key_hash,
+                    "request_hash": request.request_hash,
+                    "answer": None,
+                    "expires_at": now + KEPT_FOR,
+                }
+                # In one order, so that two transactions never wait for each other.
+                for _, request in sorted(left.items(), key=lambda entry: entry[0])
+            ],
+        )
+        for row in made:
+            del left[row.scope, row.key_hash]
+        earlier.update(await _earlier(conn, left))
+        for key in earlier:
+            left.pop(key, None)
+    return earlier
+
+
+async def _earlier(conn: AsyncConnection, keys: Collection[Key]) -> dict[Key, Earlier]:
+    """What is stored under these keys."""
+    if not keys:
         return {}
     rows = await conn.execute(
         select(idempotent_answers).where(
-            among(idempotent_answers.c.scope, {scope for scope, _ in taken}),
-            idempotent_answers.c.key_hash.in_([key_hash for _, key_hash in taken]),
+            among(idempotent_answers.c.scope, {scope for scope, _ in keys}),
+            idempotent_answers.c.key_hash.in_([key_hash for _, key_hash in keys]),
         )
     )
     return {
         (row.scope, row.key_hash): Earlier(row.request_hash, row.answer)
         for row in rows
-        if (row.scope, row.key_hash) in taken
+        if (row.scope, row.key_hash) in keys
     }
 
 

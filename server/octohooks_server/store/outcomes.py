@@ -22,14 +22,13 @@ from octohooks.v1.delivery_pb2 import (
     DELIVERY_STATUS_SUCCEEDED,
 )
 from octohooks.v1.endpoint_pb2 import DISABLE_REASON_FAILING, DISABLE_REASON_GONE, DisableReason
-from sqlalchemy import and_, bindparam, insert, select, update
-from sqlalchemy.engine import RowMapping
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.rules.ids import ATTEMPT, IdFactory
 from octohooks_server.rules.outcome import FAILING_AT_FAILURE, disabled_by_failures
 from octohooks_server.store import endpoints, environments, retirement
-from octohooks_server.store.database import among
+from octohooks_server.store.database import InsertRows, Prepared, Row, UpdateRows, among, texts
 from octohooks_server.store.deliveries import select_by_keys
 from octohooks_server.store.due import Outcome
 from octohooks_server.store.operational import (
@@ -55,8 +54,13 @@ class Recorded:
     # When the delivery's next attempt is due; None when none is to follow.
     next_due_at: datetime | None = None
     environment_id: str = ""
+    endpoint_id: str = ""
     # Whether it was worth an operational message, which is due now.
     notified: bool = False
+    # Whether it ended the delivery, which had been pending.
+    ended: bool = False
+    # Why it disabled the endpoint, a DisableReason; 0 when it did not.
+    disabled_for: int = 0
 
 
 @dataclass(slots=True)
@@ -98,10 +102,9 @@ async def record_outcomes(
         row = current[_key(outcome)]
         state = states[outcome.delivery.destination.endpoint_id]
         results[id(outcome)] = _apply(outcome, row, state, now, ids, numbers, changes)
-    if changes.attempts:
-        await _drop_bodies_without_payload(conn, changes.attempts)
-        await conn.execute(insert(attempts), changes.attempts)
-        await conn.execute(_UPDATE_DELIVERY, changes.deliveries)
+    await _drop_bodies_without_payload(conn, changes.attempts)
+    await _INSERT_ATTEMPTS.run(conn, changes.attempts)
+    await _UPDATE_DELIVERIES.run(conn, changes.deliveries)
     await _store_endpoint_states(conn, states, now=now)
     await notify(conn, changes.notices, now=now, ids=ids)
     return [results.get(id(outcome), Recorded(applied=False)) for outcome in outcomes]
@@ -109,7 +112,7 @@ async def record_outcomes(
 
 def _apply(
     outcome: Outcome,
-    row: RowMapping,
+    row: Row,
     state: _EndpointState,
     now: datetime,
     ids: IdFactory,
@@ -128,17 +131,18 @@ def _apply(
     pending = status == DELIVERY_STATUS_PENDING
     changes.deliveries.append(
         {
-            "of_message": delivery.message_id,
-            "of_endpoint": delivery.destination.endpoint_id,
-            "to_status": status,
-            "to_reason": _cancel_reason(state) if status == DELIVERY_STATUS_CANCELLED else 0,
-            "to_attempts": delivery.attempt_count + 1,
-            "to_scheduled": delivery.scheduled_count + (0 if delivery.manual else 1),
-            "to_requests": requests,
-            "to_scheduled_at": scheduled_at,
-            "to_due_at": due_at,
-            "to_last": outcome.started_at,
-            "to_ended": None if pending else _ended_at(row, status, now),
+            "message_id": delivery.message_id,
+            "endpoint_id": delivery.destination.endpoint_id,
+            "status": status,
+            "cancel_reason": _cancel_reason(state) if status == DELIVERY_STATUS_CANCELLED else 0,
+            "attempt_count": delivery.attempt_count + 1,
+            "scheduled_count": delivery.scheduled_count + (0 if delivery.manual else 1),
+            "manual_requests": requests,
+            "scheduled_at": scheduled_at,
+            "due_at": due_at,
+            "leased": False,
+            "last_attempt_at": outcome.started_at,
+            "ended_at": None if pending else _ended_at(row, status, now),
         }
     )
     environment_id = delivery.destination.environment_id
@@ -152,12 +156,19 @@ def _apply(
             "reason": disable_reason_name(state.disabled_for),
         }
         changes.notices.append(_notice(attempt, ENDPOINT_DISABLED, data))
-    return Recorded(True, status, due_at, environment_id, len(changes.notices) > notices_before)
+    return Recorded(
+        applied=True,
+        status=status,
+        next_due_at=due_at,
+        environment_id=environment_id,
+        endpoint_id=delivery.destination.endpoint_id,
+        notified=len(changes.notices) > notices_before,
+        ended=row["status"] == DELIVERY_STATUS_PENDING and not pending,
+        disabled_for=state.disabled_for if is_disabled_now else 0,
+    )
 
 
-def _status_after(
-    outcome: Outcome, row: RowMapping, state: _EndpointState
-) -> tuple[int, datetime | None]:
+def _status_after(outcome: Outcome, row: Row, state: _EndpointState) -> tuple[int, datetime | None]:
     """How the delivery stands after the outcome, and when its schedule goes on."""
     if outcome.succeeded:
         return DELIVERY_STATUS_SUCCEEDED, None
@@ -172,7 +183,7 @@ def _status_after(
     return DELIVERY_STATUS_PENDING, outcome.retry_at
 
 
-def _ended_at(row: RowMapping, status: int, now: datetime) -> datetime:
+def _ended_at(row: Row, status: int, now: datetime) -> datetime:
     """A delivery that ends as it had ended before keeps the time of its end."""
     return row["ended_at"] if status == row["status"] and row["ended_at"] else now
 
@@ -268,7 +279,7 @@ def _key(outcome: Outcome) -> tuple[str, str]:
     return outcome.delivery.message_id, outcome.delivery.destination.endpoint_id
 
 
-def _is_current(outcome: Outcome, rows: Mapping[tuple[str, str], RowMapping]) -> bool:
+def _is_current(outcome: Outcome, rows: Mapping[tuple[str, str], Row]) -> bool:
     row = rows.get(_key(outcome))
     return row is not None and row["claim"] == outcome.delivery.claim and row["leased"]
 
@@ -295,56 +306,28 @@ async def _drop_bodies_without_payload(
 
 async def _current_rows(
     conn: AsyncConnection, outcomes: Sequence[Outcome]
-) -> dict[tuple[str, str], RowMapping]:
-    rows = await conn.execute(
-        select_by_keys(
-            conn,
-            [_key(outcome) for outcome in outcomes],
-            deliveries.c.message_id,
-            deliveries.c.endpoint_id,
-            deliveries.c.claim,
-            deliveries.c.leased,
-            deliveries.c.status,
-            deliveries.c.manual_requests,
-            deliveries.c.scheduled_at,
-            deliveries.c.ended_at,
-        )
-        # In the order that all transactions keep, lest they deadlock.
-        .order_by(deliveries.c.message_id, deliveries.c.endpoint_id)
-        .with_for_update(of=deliveries)
+) -> dict[tuple[str, str], Row]:
+    keys = [_key(outcome) for outcome in outcomes]
+    rows = await _CURRENT_ROWS.rows(
+        conn, message_ids=[key[0] for key in keys], endpoint_ids=[key[1] for key in keys]
     )
-    return {(row["message_id"], row["endpoint_id"]): row for row in rows.mappings()}
+    return {(row["message_id"], row["endpoint_id"]): row for row in rows}
 
 
 async def _endpoint_states(
     conn: AsyncConnection, outcomes: Sequence[Outcome]
 ) -> dict[str, _EndpointState]:
-    rows = await conn.execute(
-        select(
-            endpoint_table.c.id,
-            endpoint_table.c.uid,
-            endpoint_table.c.disabled,
-            endpoint_table.c.deleted_at,
-            endpoint_table.c.failing_since,
-            applications.c.deleted_at.label("application_deleted_at"),
-        )
-        .join(applications, applications.c.id == endpoint_table.c.application_id)
-        .where(
-            among(endpoint_table.c.id, {one.delivery.destination.endpoint_id for one in outcomes})
-        )
-        .order_by(endpoint_table.c.id)
-        .with_for_update(of=endpoint_table)
-    )
+    ids = {one.delivery.destination.endpoint_id for one in outcomes}
     return {
-        row.id: _EndpointState(
-            row.uid or "",
-            row.disabled,
-            row.deleted_at is not None,
-            row.application_deleted_at is not None,
-            row.failing_since,
-            row.failing_since,
+        row["id"]: _EndpointState(
+            row["uid"] or "",
+            row["disabled"],
+            row["deleted_at"] is not None,
+            row["application_deleted_at"] is not None,
+            row["failing_since"],
+            row["failing_since"],
         )
-        for row in rows
+        for row in await _ENDPOINT_STATES.rows(conn, ids=list(ids))
     }
 
 
@@ -359,8 +342,9 @@ async def _store_endpoint_states(
             await endpoints.set_failing_since(conn, ids=[id], since=state.failing_since)
         if state.disabled_for:
             await endpoints.disable(conn, id=id, reason=state.disabled_for, now=now)
-            await retirement.retire(
-                conn, endpoint_id=id, reason=CANCEL_REASON_ENDPOINT_DISABLED, now=now
+            # Not now: whoever takes deliveries does so before it takes an environment's numbers.
+            await retirement.retire_later(
+                conn, endpoint_ids=[id], reason=CANCEL_REASON_ENDPOINT_DISABLED
             )
     if recovered:
         await endpoints.set_failing_since(conn, ids=recovered, since=None)
@@ -393,24 +377,53 @@ async def _take_numbers(
     }
 
 
-_UPDATE_DELIVERY = (
-    update(deliveries)
-    .where(
-        and_(
-            deliveries.c.message_id == bindparam("of_message"),
-            deliveries.c.endpoint_id == bindparam("of_endpoint"),
+# Both read in the order that all transactions keep, lest they deadlock.
+_CURRENT_ROWS = Prepared(
+    lambda dialect: (
+        select_by_keys(
+            dialect,
+            None,
+            deliveries.c.message_id,
+            deliveries.c.endpoint_id,
+            deliveries.c.claim,
+            deliveries.c.leased,
+            deliveries.c.status,
+            deliveries.c.manual_requests,
+            deliveries.c.scheduled_at,
+            deliveries.c.ended_at,
         )
+        .order_by(deliveries.c.message_id, deliveries.c.endpoint_id)
+        .with_for_update(of=deliveries)
     )
-    .values(
-        status=bindparam("to_status"),
-        cancel_reason=bindparam("to_reason"),
-        attempt_count=bindparam("to_attempts"),
-        scheduled_count=bindparam("to_scheduled"),
-        manual_requests=bindparam("to_requests"),
-        scheduled_at=bindparam("to_scheduled_at"),
-        due_at=bindparam("to_due_at"),
-        leased=False,
-        last_attempt_at=bindparam("to_last"),
-        ended_at=bindparam("to_ended"),
+)
+_ENDPOINT_STATES = Prepared(
+    select(
+        endpoint_table.c.id,
+        endpoint_table.c.uid,
+        endpoint_table.c.disabled,
+        endpoint_table.c.deleted_at,
+        endpoint_table.c.failing_since,
+        applications.c.deleted_at.label("application_deleted_at"),
     )
+    .join(applications, applications.c.id == endpoint_table.c.application_id)
+    .where(among(endpoint_table.c.id, texts("ids")))
+    .order_by(endpoint_table.c.id)
+    .with_for_update(of=endpoint_table)
+)
+_INSERT_ATTEMPTS = InsertRows(attempts)
+_UPDATE_DELIVERIES = UpdateRows(
+    deliveries,
+    keys=("message_id", "endpoint_id"),
+    changes=(
+        "status",
+        "cancel_reason",
+        "attempt_count",
+        "scheduled_count",
+        "manual_requests",
+        "scheduled_at",
+        "due_at",
+        "leased",
+        "last_attempt_at",
+        "ended_at",
+    ),
 )

@@ -1,15 +1,49 @@
 """Pieces of work that arrive together share a transaction and nothing else."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
 
 import pytest
 from octohooks_server.errors import NotFound, OctohooksError, Unavailable
 from octohooks_server.store.database import Database
+from octohooks_server.store.database.base import T, Work
 from octohooks_server.store.group_commit import GroupCommit
 from octohooks_server.store.tables import instance
 from sqlalchemy import insert, select
+from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+class HeldUp(Database):
+    """A real database whose transactions begin when the test says so."""
+
+    def __init__(self, real: Database) -> None:
+        self._real = real
+        self.is_writing = asyncio.Event()
+        self.may_go_on = asyncio.Event()
+
+    async def run(self, work: Work[T]) -> T:
+        self.is_writing.set()
+        await self.may_go_on.wait()
+        return await self._real.run(work)
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        async with self._real.write() as conn:
+            yield conn
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        async with self._real.read() as conn:
+            yield conn
+
+    async def run_migration(self, migrate: Callable[[Connection], None]) -> None:
+        await self._real.run_migration(migrate)
+
+    async def close(self) -> None:
+        """Leaves it to whoever opened the real one."""
 
 
 class Names:
@@ -19,9 +53,6 @@ class Names:
         """`check` may raise for a name, which harms the whole transaction."""
         self.groups: list[list[str]] = []
         self.committed: list[int | OctohooksError] = []
-        self.is_writing = asyncio.Event()
-        self.may_commit = asyncio.Event()
-        self.may_commit.set()
         self._check = check
 
     def take_note(self, results: Sequence[int | OctohooksError]) -> None:
@@ -39,8 +70,6 @@ class Names:
             await conn.execute(insert(instance), {"name": name, "value": b""})
             self._check(name)
             results.append(len(name))
-        self.is_writing.set()
-        await self.may_commit.wait()
         return results
 
 
@@ -75,13 +104,13 @@ async def test_items_that_arrive_during_a_write_share_the_next_transaction(
     database: Database,
 ) -> None:
     names = Names()
-    names.may_commit.clear()
-    commits: GroupCommit[str, int] = GroupCommit(database, names.write, names.take_note)
+    held_up = HeldUp(database)
+    commits: GroupCommit[str, int] = GroupCommit(held_up, names.write, names.take_note)
     first = asyncio.create_task(commits.submit("first"))
-    await names.is_writing.wait()
+    await held_up.is_writing.wait()
     others = [asyncio.create_task(commits.submit(name)) for name in numbered(30)]
     await asyncio.sleep(0)
-    names.may_commit.set()
+    held_up.may_go_on.set()
     await asyncio.gather(first, *others)
     assert names.groups == [["first"], numbered(30)]
 
@@ -159,16 +188,16 @@ async def test_an_item_that_is_cancelled_before_its_group_is_written_is_not_stor
     database: Database,
 ) -> None:
     names = Names()
-    commits: GroupCommit[str, int] = GroupCommit(database, names.write, names.take_note)
-    names.may_commit.clear()
+    held_up = HeldUp(database)
+    commits: GroupCommit[str, int] = GroupCommit(held_up, names.write, names.take_note)
     first = asyncio.create_task(commits.submit("first"))
-    await names.is_writing.wait()
+    await held_up.is_writing.wait()
     given_up = asyncio.create_task(commits.submit("given up"))
     kept = asyncio.create_task(commits.submit("kept"))
     await asyncio.sleep(0)
     given_up.cancel()
     await asyncio.wait([given_up])
-    names.may_commit.set()
+    held_up.may_go_on.set()
     await asyncio.gather(first, kept)
     await commits.settle()
     assert given_up.cancelled()
@@ -179,14 +208,14 @@ async def test_an_item_that_is_cancelled_while_it_is_written_is_stored_whole(
     database: Database,
 ) -> None:
     names = Names()
-    names.may_commit.clear()
-    commits: GroupCommit[str, int] = GroupCommit(database, names.write, names.take_note)
+    held_up = HeldUp(database)
+    commits: GroupCommit[str, int] = GroupCommit(held_up, names.write, names.take_note)
     given_up = asyncio.create_task(commits.submit("given up"))
-    await names.is_writing.wait()
+    await held_up.is_writing.wait()
     given_up.cancel()
     await asyncio.wait([given_up])
     assert names.committed == []
-    names.may_commit.set()
+    held_up.may_go_on.set()
     await commits.settle()
     assert await stored(database) == {"given up"}
     # What follows from the commit does not depend on who waits for it.
@@ -219,3 +248,57 @@ async def test_a_lone_item_does_not_linger(
     for name in numbered(3):
         await commits.submit(name)
     assert await stored(database) == set(numbered(3))
+
+
+@pytest.mark.one_database_is_enough
+async def test_whoever_observes_is_told_of_every_group_stored_or_not(database: Database) -> None:
+    seen: list[tuple[Sequence[str], Sequence[int | Exception]]] = []
+
+    def check(name: str) -> None:
+        if name == "poison":
+            raise ValueError(name)
+
+    names = Names(check)
+    commits: GroupCommit[str, int] = GroupCommit(
+        database,
+        names.write,
+        names.take_note,
+        observe=lambda items, results, seconds: seen.append((items, results)),
+    )
+    await commits.submit("good")
+    with pytest.raises(ValueError, match="poison"):
+        await commits.submit("poison")
+    (first, (stored_as,)), (second, (failed_by,)) = seen
+    assert (first, stored_as, second) == (["good"], 4, ["poison"])
+    assert isinstance(failed_by, ValueError)
+
+
+@pytest.mark.one_database_is_enough
+async def test_a_defect_behind_the_commit_is_told_and_leaves_nobody_waiting(
+    database: Database,
+) -> None:
+    told: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+
+    def break_down(_: Sequence[int | OctohooksError]) -> None:
+        raise ZeroDivisionError
+
+    commits: GroupCommit[str, int] = GroupCommit(
+        database, Names().write, break_down, on_defect=told.set_result
+    )
+    # It is on disk.
+    assert await commits.submit("lone") == 4
+    assert isinstance(await told, ZeroDivisionError)
+
+
+@pytest.mark.one_database_is_enough
+async def test_what_follows_a_commit_does_not_run_as_the_call_that_came_first(
+    database: Database,
+) -> None:
+    call: ContextVar[str] = ContextVar("call", default="none")
+    seen: list[str] = []
+    commits: GroupCommit[str, int] = GroupCommit(
+        database, Names().write, lambda _: seen.append(call.get())
+    )
+    call.set("the first call")
+    await commits.submit("name")
+    assert seen == ["none"]

@@ -302,6 +302,9 @@ async def test_gone_disables_the_endpoint_and_cancels_what_waits_for_it(world: W
     endpoint = await world.endpoint_now(application, gone)
     assert endpoint.disabled
     assert endpoint.disable_reason == DISABLE_REASON_GONE
+    assert (recorded.endpoint_id, recorded.disabled_for) == (gone, DISABLE_REASON_GONE)
+    async with world.database.write() as conn:
+        assert await retirement.continue_one(conn, now=world.now) == world.environment_id
     for message in (first, second):
         delivery = await world.delivery(message, gone)
         assert delivery.status == DELIVERY_STATUS_CANCELLED

@@ -1,14 +1,20 @@
 """What every database offers."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import timedelta
+from typing import Any, TypeVar
 
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from octohooks_server.errors import ResourceExhausted, Unavailable
+from octohooks_server.errors import OctohooksError, ResourceExhausted, Unavailable
+
+T = TypeVar("T")
+
+Work = Callable[[AsyncConnection], Coroutine[Any, Any, T]]
+"""What is done in a transaction by store functions."""
 
 # How long a piece of work waits for a lock or a connection.
 MOST_SECONDS_OF_WAITING = 5.0
@@ -28,6 +34,10 @@ class Database(ABC):
     disk `ResourceExhausted`; nothing is stored then.
     """
 
+    # Told about each transaction that failed by an error of the domain, the database's own among
+    # them; whoever observes a server sets it.
+    observe_error: Callable[[OctohooksError], None] = staticmethod(lambda _: None)
+
     @abstractmethod
     def write(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A transaction that may change things.
@@ -41,6 +51,15 @@ class Database(ABC):
     def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A transaction that sees one state of the database and changes nothing."""
 
+    async def run(self, work: Work[T]) -> T:
+        """What `work` answers, done in one transaction like that of `write`, at the least cost.
+
+        `work` waits for nothing but its connection. It may run in a thread of the database's, with
+        the context variables of its caller.
+        """
+        async with self.write() as conn:
+            return await work(conn)
+
     @abstractmethod
     async def run_migration(self, migrate: Callable[[Connection], None]) -> None:
         """Calls `migrate(connection)` with a synchronous connection, in one transaction.
@@ -51,6 +70,16 @@ class Database(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Closes every connection."""
+
+
+@contextmanager
+def told_errors(tell: Callable[[OctohooksError], None]) -> Iterator[None]:
+    """Tells what the block fails by, and lets it fail."""
+    try:
+        yield
+    except OctohooksError as error:
+        tell(error)
+        raise
 
 
 def away() -> Unavailable:

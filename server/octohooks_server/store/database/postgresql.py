@@ -9,25 +9,27 @@ from typing import Any
 
 import asyncpg
 from sqlalchemy import DateTime, Table, event, func, select
-from sqlalchemy.engine import URL, Connection
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, InternalError
 from sqlalchemy.exc import TimeoutError as NoConnectionInTime
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from octohooks_server.rules.keyring import Keyring
 from octohooks_server.store.database.base import (
     MOST_SECONDS_OF_WAITING,
     Database,
     DatabaseRefuses,
     away,
     disk_full,
+    told_errors,
 )
 from octohooks_server.store.database.statements import take_turn
+from octohooks_server.store.sealing import KEYRING, NO_KEYS
 
 _CHANNEL = "octohooks"
 _MILLISECONDS_OF_WAITING = str(round(MOST_SECONDS_OF_WAITING * 1000))
 _SETTINGS = {
-    "application_name": "octohooks",
     "lock_timeout": _MILLISECONDS_OF_WAITING,
     "statement_timeout": "30000",
     # A server that is stopped or cut off in the middle of a transaction holds the locks of others
@@ -49,6 +51,10 @@ _DISK_FULL = "53100"
 _AWAY = ("08", "28", "3D", "40", "53", "57", "55000", "55P03", "25P03", "42501", "58030")
 # Of a write that a server refuses which has handed over to another one.
 _READ_ONLY = "25006"
+# What the driver raises by itself.
+_OF_THE_DRIVER = (asyncpg.InterfaceError, asyncpg.InternalClientError)
+# After these, the driver may not know how a connection stands.
+_CONFUSING = (InterfaceError, InternalError, TimeoutError, *_OF_THE_DRIVER)
 # Of a user who is not let in, and of a database that does not exist.
 _REFUSED = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 
@@ -56,8 +62,8 @@ _REFUSED = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatal
 class PostgresDatabase(Database):
     """A database in a PostgreSQL server, by a URL as libpq takes it."""
 
-    def __init__(self, url: URL, *, connections: int) -> None:
-        self._dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    def __init__(self, url: str, *, connections: int, keyring: Keyring = NO_KEYS) -> None:
+        self._dsn = url
         self._engine = create_async_engine(
             "postgresql+asyncpg://",
             connect_args={
@@ -70,9 +76,10 @@ class PostgresDatabase(Database):
             # An error's text goes to the log, and parameters hold payloads and secrets.
             hide_parameters=True,
             pool_timeout=MOST_SECONDS_OF_WAITING,
-        )
-        self._reader = self._engine.execution_options(
-            isolation_level="REPEATABLE READ", postgresql_readonly=True
+            # Transactions are the driver's, since SQLAlchemy would begin one only with the first
+            # statement of its own, and prepared ones are not.
+            isolation_level="AUTOCOMMIT",
+            execution_options={KEYRING: keyring},
         )
 
         @event.listens_for(self._engine.sync_engine, "checkout")
@@ -84,15 +91,18 @@ class PostgresDatabase(Database):
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """See `Database.write`."""
-        with _translated_errors(_READ_ONLY):
-            async with self._engine.begin() as conn, _given_up_when_confused(conn):
+        with told_errors(self.observe_error), _translated_errors(_READ_ONLY):
+            async with self._engine.connect() as conn, _begun(conn):
                 yield conn
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """See `Database.read`."""
-        with _translated_errors():
-            async with self._reader.begin() as conn, _given_up_when_confused(conn):
+        with told_errors(self.observe_error), _translated_errors():
+            async with (
+                self._engine.connect() as conn,
+                _begun(conn, isolation="repeatable_read", readonly=True),
+            ):
                 yield conn
 
     @asynccontextmanager
@@ -131,6 +141,9 @@ class PostgresDatabase(Database):
             connection = await self._connect()
         except _REFUSED as error:
             raise DatabaseRefuses(str(error)) from error
+        except ValueError:
+            # Of what asyncpg does not understand of the URL; its text may hold a password.
+            raise DatabaseRefuses("its URL cannot be understood") from None
         except (OSError, TimeoutError, asyncpg.PostgresError):
             # What else there is shows when work is done.
             return
@@ -182,28 +195,65 @@ class PostgresDatabase(Database):
 
     async def _connect(self, *, is_patient: bool = False) -> "asyncpg.Connection[asyncpg.Record]":
         """A connection; what a patient one does may take as long as it needs."""
-        unlimited = dict.fromkeys(_LIMITS, "0") if is_patient else {}
-        return await asyncpg.connect(
+        connection = await asyncpg.connect(
             self._dsn,
             timeout=MOST_SECONDS_OF_WAITING,
             command_timeout=None if is_patient else _MOST_SECONDS_FOR_A_COMMAND,
-            server_settings=_SETTINGS | unlimited,
-            # The dialect keeps prepared statements itself.
-            statement_cache_size=0,
+            server_settings={"application_name": "octohooks"},
         )
+        unlimited = dict.fromkeys(_LIMITS, "0") if is_patient else {}
+        settings = _SETTINGS | unlimited
+        try:
+            # Not as the connection is made, where a pooler in between may know none of them.
+            await connection.execute(
+                ";".join(f"SET {name} = '{value}'" for name, value in settings.items())
+            )
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
+
+
+@asynccontextmanager
+async def _begun(conn: AsyncConnection, **options: Any) -> AsyncIterator[None]:
+    """A transaction; a connection that is in an unknown state after it is given up."""
+    async with _given_up_when_confused(conn):
+        driver: Any = (await conn.get_raw_connection()).driver_connection
+        transaction = driver.transaction(**options)
+        try:
+            await transaction.start()
+        except BaseException:
+            # Cancelled, it may have begun all the same, which the driver does not know yet. The
+            # next one on this connection would be a part of it, and never be committed.
+            await conn.invalidate()
+            raise
+        try:
+            try:
+                yield
+            except _CONFUSING:
+                raise
+            except BaseException:
+                # A statement that was cancelled may have closed it.
+                if not driver.is_closed():
+                    await asyncio.shield(transaction.rollback())
+                raise
+            await transaction.commit()
+        finally:
+            # Whoever began, committed or rolled back was cancelled meanwhile.
+            if driver.is_in_transaction():
+                await conn.invalidate()
 
 
 @asynccontextmanager
 async def _given_up_when_confused(conn: AsyncConnection) -> AsyncIterator[None]:
     """Keeps a connection out of the pool that the driver no longer knows the state of.
 
-    After a BEGIN that failed, it takes every later one for a nested one; and when the server ends a
-    connection while a statement is on its way, it may not notice the end. Nor is a rollback waited
-    for where the network swallows everything.
+    When the server ends a connection while a statement is on its way, the driver may not notice the
+    end. Nor is a rollback waited for where the network swallows everything.
     """
     try:
         yield
-    except (InterfaceError, InternalError, TimeoutError):
+    except _CONFUSING:
         await conn.invalidate()
         raise
 
@@ -218,13 +268,18 @@ def _translated_errors(*away_too: str) -> Iterator[None]:
         yield
     except (NoConnectionInTime, OSError, TimeoutError, DisconnectionError) as error:
         raise away() from error
-    except DBAPIError as error:
-        code = str(getattr(error.orig, "sqlstate", None) or "")
+    except (DBAPIError, asyncpg.PostgresError, *_OF_THE_DRIVER) as error:
+        # Statements of SQLAlchemy's fail by its errors, prepared ones by those of the driver.
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        code = str(getattr(cause, "sqlstate", None) or "")
         if code == _DISK_FULL:
             raise disk_full() from error
-        if isinstance(error, InternalError) and not code:
-            # The driver's own: the server ended the connection at this moment.
+        if isinstance(error, (InternalError, asyncpg.InternalClientError)) and not code:
+            # The server ended the connection at this moment.
             raise away() from error
-        if error.connection_invalidated or code.startswith((*_AWAY, *away_too)):
+        is_closed = isinstance(error, asyncpg.InterfaceError) and "closed" in str(error)
+        if is_closed or (isinstance(error, DBAPIError) and error.connection_invalidated):
+            raise away() from error
+        if code.startswith((*_AWAY, *away_too)):
             raise away() from error
         raise

@@ -1,11 +1,22 @@
 """Statements and parts of statements that each database writes in its own way."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
+from contextlib import asynccontextmanager
 from hashlib import blake2b
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, String, Table, Text, bindparam, func, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    String,
+    Table,
+    Text,
+    bindparam,
+    func,
+    literal_column,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,7 +25,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import NullType, TypeDecorator, TypeEngine
 
-_POSTGRESQL = "postgresql"
+POSTGRESQL = "postgresql"
 
 
 def insert_unless_taken(conn: AsyncConnection, table: Table) -> sqlite.Insert | postgresql.Insert:
@@ -23,7 +34,7 @@ def insert_unless_taken(conn: AsyncConnection, table: Table) -> sqlite.Insert | 
     With `returning()` it tells which rows were made. Where another transaction is about to take the
     key, it waits for its end.
     """
-    if conn.dialect.name == _POSTGRESQL:
+    if conn.dialect.name == POSTGRESQL:
         return postgresql.insert(table).on_conflict_do_nothing()
     return sqlite.insert(table).on_conflict_do_nothing()
 
@@ -33,7 +44,7 @@ async def take_turn(conn: AsyncConnection, name: str, *, wait: bool = True) -> b
 
     Without `wait`, False when there is another one; else it waits for its end.
     """
-    if conn.dialect.name != _POSTGRESQL:
+    if conn.dialect.name != POSTGRESQL:
         # One transaction that writes comes after another anyway.
         return True
     number = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), signed=True)
@@ -43,6 +54,24 @@ async def take_turn(conn: AsyncConnection, name: str, *, wait: bool = True) -> b
     return bool(await conn.scalar(select(func.pg_try_advisory_xact_lock(number))))
 
 
+@asynccontextmanager
+async def erasing_what_is_replaced(conn: AsyncConnection) -> AsyncIterator[None]:
+    """While the block runs, the bytes of rows that are replaced are overwritten in SQLite's file.
+
+    PostgreSQL keeps them until its next vacuum.
+    """
+    if conn.dialect.name == POSTGRESQL:
+        yield
+        return
+    # Some builds of SQLite do so always.
+    before = (await conn.exec_driver_sql("PRAGMA secure_delete")).scalar_one()
+    await conn.exec_driver_sql("PRAGMA secure_delete = ON")
+    try:
+        yield
+    finally:
+        await conn.exec_driver_sql(f"PRAGMA secure_delete = {before}")
+
+
 class _Texts(TypeDecorator[list[str]]):
     """A list of texts as one parameter, however many there are."""
 
@@ -50,13 +79,13 @@ class _Texts(TypeDecorator[list[str]]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        if dialect.name == _POSTGRESQL:
+        if dialect.name == POSTGRESQL:
             return dialect.type_descriptor(postgresql.ARRAY(String()))
         return dialect.type_descriptor(Text())
 
     def process_bind_param(self, value: list[str] | None, dialect: Dialect) -> Any:
         assert value is not None
-        return value if dialect.name == _POSTGRESQL else orjson.dumps(value).decode()
+        return value if dialect.name == POSTGRESQL else orjson.dumps(value).decode()
 
 
 class _Among(FunctionElement[Any]):
@@ -73,37 +102,53 @@ def _among_of_sqlite(element: _Among, compiler: SQLCompiler, **options: Any) -> 
     return f"{found} IN (SELECT value FROM json_each({compiler.process(texts, **options)}))"
 
 
-@compiles(_Among, _POSTGRESQL)
+@compiles(_Among, POSTGRESQL)
 def _among_of_postgresql(element: _Among, compiler: SQLCompiler, **options: Any) -> str:
     column, texts = element.clauses
     found = compiler.process(column, **options)
     return f"{found} = ANY ({compiler.process(texts, **options)})"
 
 
-def among(column: ColumnElement[Any], values: Iterable[str]) -> ColumnElement[bool]:
+def texts(name: str) -> BindParameter[list[str]]:
+    """A parameter of a prepared statement that is a list of texts, for `among` and `key_pairs`."""
+    return bindparam(name, type_=_Texts)
+
+
+def among(
+    column: ColumnElement[Any], values: Iterable[str] | BindParameter[list[str]]
+) -> ColumnElement[bool]:
     """The condition that a column has one of these texts.
 
     It reads the same however many there are, so that it is compiled and prepared once, which
     `column.in_()` is not.
     """
-    return _Among(column, bindparam(None, list(values), type_=_Texts))
+    if not isinstance(values, BindParameter):
+        values = bindparam(None, list(values), type_=_Texts)
+    return _Among(column, values)
 
 
 def key_pairs(
-    conn: AsyncConnection, first: str, second: str, pairs: Collection[tuple[str, str]]
+    dialect: Dialect,
+    first: str,
+    second: str,
+    pairs: Collection[tuple[str, str]] | None = None,
 ) -> Any:
     """A table of two columns with these names, which holds these pairs.
 
-    Like `among`, it reads the same however many there are.
+    Like `among`, it reads the same however many there are. A prepared statement gets them as two
+    lists of texts, which are named as the columns, with an `s` behind.
     """
-    if conn.dialect.name == _POSTGRESQL:
+    if pairs is None:
+        firsts, seconds = texts(f"{first}s"), texts(f"{second}s")
+    else:
         firsts = bindparam(None, [pair[0] for pair in pairs], type_=_Texts)
         seconds = bindparam(None, [pair[1] for pair in pairs], type_=_Texts)
+    if dialect.name == POSTGRESQL:
         return (
             func.unnest(firsts, seconds).table_valued(first, second, name="wanted").render_derived()
         )
-    rows = bindparam(None, list(pairs), type_=_Texts)
-    row = func.json_each(rows).table_valued("value").c.value
+    each = func.json_each(firsts).table_valued("key", "value").c
+    place = literal_column("'$['").concat(each.key).concat(literal_column("']'"))
     return select(
-        func.json_extract(row, "$[0]").label(first), func.json_extract(row, "$[1]").label(second)
+        each.value.label(first), func.json_extract(seconds, place).label(second)
     ).subquery("wanted")

@@ -1,17 +1,24 @@
 """What holds for transactions on every database."""
 
 import asyncio
+from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from octohooks_server.store.database import (
     Database,
+    InsertRows,
+    Prepared,
+    Row,
+    UpdateRows,
     among,
     insert_unless_taken,
     key_pairs,
     open_database,
     take_turn,
+    texts,
 )
-from octohooks_server.store.tables import instance
+from octohooks_server.store.tables import event_types, instance
 from sqlalchemy import insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -65,6 +72,119 @@ async def test_a_write_that_is_cancelled_changes_nothing(database: Database) -> 
     async with database.write() as conn:
         await put(conn, "two")
     assert await names(database) == {"two"}
+
+
+async def test_work_that_is_run_is_one_transaction(database: Database) -> None:
+
+    async def work(conn: AsyncConnection) -> set[str]:
+        await put(conn, "one")
+        await put(conn, "two")
+        return set((await conn.execute(select(instance.c.name))).scalars())
+
+    assert await database.run(work) == {"one", "two"}
+    assert await names(database) == {"one", "two"}
+
+
+async def test_work_that_is_run_and_raises_changes_nothing(database: Database) -> None:
+
+    async def fail(conn: AsyncConnection) -> None:
+        await put(conn, "one")
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        await database.run(fail)
+    assert await names(database) == set()
+    await database.run(lambda conn: put(conn, "two"))
+    assert await names(database) == {"two"}
+
+
+async def test_work_that_is_run_sees_the_context_of_its_caller(database: Database) -> None:
+    variable: ContextVar[str] = ContextVar("variable")
+    variable.set("of the caller")
+
+    async def work(conn: AsyncConnection) -> str:
+        await put(conn, "one")
+        return variable.get()
+
+    assert await database.run(work) == "of the caller"
+
+
+async def test_work_whose_caller_goes_away_is_done_whole_or_not_at_all(database: Database) -> None:
+
+    async def work(conn: AsyncConnection) -> None:
+        await put(conn, "one")
+        await put(conn, "two")
+
+    caller = asyncio.create_task(database.run(work))
+    await asyncio.sleep(0)
+    caller.cancel()
+    await asyncio.wait([caller])
+    # Behind whatever is still being done of it.
+    async with database.write() as conn:
+        await put(conn, "three")
+    assert await names(database) in ({"three"}, {"one", "two", "three"})
+
+
+async def test_prepared_rows_are_inserted_and_updated_with_values_of_every_type(
+    database: Database,
+) -> None:
+    now = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    made = [
+        {
+            "environment_id": "env_1",
+            "name": name,
+            "description": 'It\'s "quoted" \\ and: é',
+            "schema": None,
+            "examples": examples,
+            "archived": archived,
+            "metadata": {"a": "b"},
+            "created_at": now,
+            "updated_at": now + timedelta(microseconds=1),
+        }
+        for name, examples, archived in (("one", ["{}"], True), ("two", [], False))
+    ]
+    changed = [{**row, "archived": not row["archived"], "schema": "{}"} for row in made]
+    insert_types = InsertRows(event_types)
+    update_types = UpdateRows(
+        event_types, keys=("environment_id", "name"), changes=("archived", "schema")
+    )
+    read_types = Prepared(
+        select(event_types)
+        .where(among(event_types.c.name, texts("names")), event_types.c.created_at >= now)
+        .order_by(event_types.c.name)
+    )
+
+    async def read(conn: AsyncConnection) -> list[Row]:
+        return await read_types.rows(conn, names=["one", "two", "three"])
+
+    async with database.write() as conn:
+        await insert_types.run(conn, [])
+        await insert_types.run(conn, made)
+        # An empty list is kept as nothing.
+        assert await read(conn) == [made[0], {**made[1], "examples": None}]
+    async with database.write() as conn:
+        await update_types.run(conn, changed)
+        assert await read(conn) == [changed[0], {**changed[1], "examples": None}]
+
+
+async def test_pairs_of_keys_can_be_given_to_a_prepared_statement(database: Database) -> None:
+    prepared = Prepared(lambda dialect: select(*key_pairs(dialect, "first", "second").c))
+    async with database.read() as conn:
+        rows = await prepared.rows(conn, firsts=["a", "a", "b"], seconds=["1", "2", '"'])
+    assert sorted((row["first"], row["second"]) for row in rows) == [
+        ("a", "1"),
+        ("a", "2"),
+        ("b", '"'),
+    ]
+
+
+async def test_a_prepared_statement_that_fails_changes_nothing_of_its_transaction(
+    database: Database,
+) -> None:
+    rows = [{"name": name, "value": b""} for name in ("one", "two", "one")]
+    with pytest.raises(Exception, match=r"(?i)unique"):
+        await database.run(lambda conn: InsertRows(instance).run(conn, rows))
+    assert await names(database) == set()
 
 
 async def test_a_read_sees_one_state_of_the_database(database: Database) -> None:
@@ -131,7 +251,7 @@ async def test_among_finds_the_rows_that_have_one_of_the_texts(
 async def test_pairs_of_keys_are_a_table_to_join_with(database: Database) -> None:
     pairs = [("a", "1"), ("a", "2"), ("b", '"')]
     async with database.read() as conn:
-        table = key_pairs(conn, "first", "second", pairs)
+        table = key_pairs(conn.dialect, "first", "second", pairs)
         rows = await conn.execute(select(table.c.first, table.c.second))
         assert sorted(map(tuple, rows)) == pairs
 

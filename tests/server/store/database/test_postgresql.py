@@ -242,3 +242,102 @@ async def test_what_is_told_is_heard_by_all_that_listen_also_after_a_lost_connec
     await eventually(lambda: has_heard("one", "two"))
     listening.cancel()
     await asyncio.wait([listening])
+
+
+# What PgBouncer takes of what a client says as it connects; for anything else it ends the
+# connection, unless its administrator has listed it.
+_KNOWN_TO_A_POOLER = {
+    "user",
+    "database",
+    "application_name",
+    "client_encoding",
+    "datestyle",
+    "timezone",
+    "standard_conforming_strings",
+}
+
+
+@asynccontextmanager
+async def pooler(cluster: Cluster) -> AsyncIterator[int]:
+    """A port that leads to the cluster, for connections that a pooler would take."""
+    (socket,) = cluster.server.pgdata.glob(".s.PGSQL.*[0-9]")
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            head = await reader.readexactly(8)
+            if head[4:] == (80877103).to_bytes(4):
+                # It asked for TLS.
+                writer.write(b"N")
+                head = await reader.readexactly(8)
+            rest = await reader.readexactly(int.from_bytes(head[:4]) - 8)
+            named = {name.decode().lower() for name in rest.split(b"\0")[:-2:2]}
+            if named <= _KNOWN_TO_A_POOLER:
+                from_there, to_there = await asyncio.open_unix_connection(socket)
+                to_there.write(head + rest)
+                await asyncio.gather(_pass_on(reader, to_there), _pass_on(from_there, writer))
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(ConnectionError):
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+async def test_a_pooler_is_told_nothing_that_it_may_not_know_and_limits_hold_all_the_same(
+    cluster: Cluster, url: str
+) -> None:
+    name = url.partition("?")[0].rpartition("/")[2]
+    async with pooler(cluster) as port:
+        database = open_database(f"postgresql://postgres@127.0.0.1:{port}/{name}", connections=2)
+        async with database.write() as conn:
+            await put(conn, "one")
+            for limit in ("lock_timeout", "statement_timeout"):
+                assert await conn.scalar(text(f"SHOW {limit}")) != "0"
+        await database.close()
+
+
+async def test_the_first_of_several_hosts_that_can_be_written_to_is_used(
+    cluster: Cluster, url: str
+) -> None:
+    """As libpq takes the URL, each host with its port."""
+    name = url.partition("?")[0].rpartition("/")[2]
+    async with pooler(cluster) as port:
+        hosts = f"127.0.0.1:1,127.0.0.1:{port}"
+        for scheme in ("postgresql", "postgres"):
+            database = open_database(
+                f"{scheme}://postgres@{hosts}/{name}?target_session_attrs=read-write"
+            )
+            async with database.write() as conn:
+                await put(conn, scheme)
+            assert scheme in await names(database)
+            await database.close()
+
+
+async def test_a_transaction_cancelled_at_its_beginning_holds_no_later_one(url: str) -> None:
+    """One that was begun and forgotten would hold the next one, and never be committed."""
+    database, other = open_database(url, connections=1), open_database(url)
+    await names(database)
+    for turns in range(40):
+        cancelled = asyncio.create_task(_write_nothing(database))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        cancelled.cancel()
+        await asyncio.wait([cancelled])
+        async with database.write() as conn:
+            await put(conn, f"{turns}")
+        assert f"{turns}" in await names(other)
+    await database.close()
+    await other.close()
+
+
+async def _write_nothing(database: Database) -> None:
+    async with database.read():
+        pass
+    async with database.write():
+        pass

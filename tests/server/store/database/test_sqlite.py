@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from octohooks_server.errors import ResourceExhausted, Unavailable
-from octohooks_server.store.database import Database, SqliteDatabase
+from octohooks_server.store.database import Database, InsertRows, SqliteDatabase
 from octohooks_server.store.tables import instance
 from sqlalchemy import insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -131,6 +131,28 @@ async def test_a_read_that_gets_no_connection_in_time_is_unavailable(impatient: 
         with pytest.raises(Unavailable):
             await read_many_times_at_once(stack)
     assert await names(impatient) == set()
+
+
+async def test_work_that_waits_for_something_else_is_refused(database: Database) -> None:
+    """It would hold the thread of the connection that writes, and never be woken there."""
+
+    async def wait(conn: AsyncConnection) -> None:
+        await put(conn, "one")
+        await asyncio.sleep(0)
+
+    with pytest.raises(RuntimeError, match="waits for something else"):
+        await database.run(wait)
+    assert await names(database) == set()
+
+
+async def test_a_prepared_statement_tells_of_a_full_disk_as_any_other(database: Database) -> None:
+    async with database.write() as conn:
+        pages = await conn.scalar(text("PRAGMA page_count"))
+        await conn.execute(text(f"PRAGMA max_page_count = {pages}"))
+    rows = [{"name": "large", "value": bytes(1 << 20)}]
+    with pytest.raises(ResourceExhausted):
+        await database.run(lambda conn: InsertRows(instance).run(conn, rows))
+    assert await names(database) == set()
 
 
 async def test_a_full_disk_is_told_and_stores_nothing(database: Database) -> None:

@@ -1,0 +1,211 @@
+"""Statements of the hot paths: compiled once, and handed to the driver as text and plain values.
+
+SQLAlchemy spends several times as much on running a statement as the drivers do. So it writes these
+and says how their values are stored, but is not asked when they are run.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Column, Table
+from sqlalchemy.engine import Connection, Dialect
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql import Select
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.types import TypeEngine
+
+from octohooks_server.store.database.statements import POSTGRESQL
+
+Statement = Select[Any] | UpdateBase
+Row = Mapping[str, Any]
+_Convert = Callable[[Any], Any] | None
+
+
+class Prepared:
+    """A statement of SQLAlchemy's with named parameters."""
+
+    def __init__(self, statement: Statement | Callable[[Dialect], Statement]) -> None:
+        """`statement` may be what writes it, where dialects differ."""
+        self._statement = statement
+        self._forms: dict[str, _Form] = {}
+
+    async def rows(self, conn: AsyncConnection, **parameters: Any) -> list[Row]:
+        """Runs it; answers its rows, by the names of their columns."""
+        form = self._forms.get(conn.dialect.name)
+        if form is None:
+            statement = self._statement
+            if callable(statement):
+                statement = statement(conn.dialect)
+            form = self._forms[conn.dialect.name] = _form(statement, conn.dialect)
+        return form.rows(await fetch(conn, form.text, form.arguments(parameters)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """A statement as one kind of database takes it."""
+
+    text: str
+    # In the order in which the driver takes and answers them, with what turns a value into what is
+    # stored, and back.
+    parameters: Sequence[tuple[str, _Convert]]
+    columns: Sequence[tuple[str, _Convert]]
+    # What the statement itself says of its parameters.
+    constants: Mapping[str, Any]
+
+    def arguments(self, given: Mapping[str, Any]) -> list[Any]:
+        values = {**self.constants, **given}
+        return [
+            values[name] if convert is None else convert(values[name])
+            for name, convert in self.parameters
+        ]
+
+    def rows(self, found: Sequence[Sequence[Any]]) -> list[Row]:
+        return [
+            {
+                name: value if convert is None else convert(value)
+                for (name, convert), value in zip(self.columns, row, strict=True)
+            }
+            for row in found
+        ]
+
+
+def _form(statement: Statement, dialect: Dialect) -> _Form:
+    compiled = statement.compile(dialect=dialect)
+    assert isinstance(compiled, SQLCompiler)
+    return _Form(
+        text=compiled.string,
+        parameters=[
+            (name, _to_stored(compiled.binds[name].type, dialect))
+            for name in compiled.positiontup or ()
+        ],
+        columns=[
+            (column.key or "", _from_stored(column.type, dialect))
+            for column in statement.exported_columns
+        ],
+        constants=compiled.params,
+    )
+
+
+class PreparedRows(ABC):
+    """A change that is made for many rows at once, each with a value for each of some columns."""
+
+    def __init__(self, table: Table, columns: Sequence[str]) -> None:
+        self._table = table
+        self._columns: list[Column[Any]] = [table.c[name] for name in columns]
+        self._texts: dict[str, str] = {}
+        self._to_stored: dict[str, Sequence[tuple[str, _Convert]]] = {}
+
+    async def run(self, conn: AsyncConnection, rows: Sequence[Row]) -> None:
+        """Makes the change for all of them, in their order where that makes a difference."""
+        if not rows:
+            return
+        kind = conn.dialect.name
+        if kind not in self._texts:
+            self._texts[kind] = self._text(conn.dialect)
+            self._to_stored[kind] = [
+                (column.name, _to_stored(column.type, conn.dialect)) for column in self._columns
+            ]
+        values = [
+            _column([row[name] for row in rows], convert) for name, convert in self._to_stored[kind]
+        ]
+        if kind == POSTGRESQL:
+            await fetch(conn, self._texts[kind], values)
+        else:
+            await run_for_each(conn, self._texts[kind], list(zip(*values, strict=True)))
+
+    @abstractmethod
+    def _text(self, dialect: Dialect) -> str:
+        """The statement: on PostgreSQL with a list for each column, else with a value for each."""
+
+    def _new(self, dialect: Dialect) -> str:
+        """All rows as a table named `new`, for PostgreSQL."""
+        lists = ", ".join(
+            f"${number}::{_plain_type(column, dialect)}[]"
+            for number, column in enumerate(self._columns, start=1)
+        )
+        return f"unnest({lists}) AS new ({self._names(self._columns, dialect)})"
+
+    def _names(self, columns: Sequence[Column[Any]], dialect: Dialect) -> str:
+        return ", ".join(dialect.identifier_preparer.quote(column.name) for column in columns)
+
+
+def _column(values: list[Any], convert: _Convert) -> list[Any]:
+    """The values of a column as they are stored."""
+    if convert is None:
+        return values
+    # Many columns have one value for all rows, such as the time.
+    before = values[0]
+    stored = convert(before)
+    converted = []
+    for value in values:
+        if value is not before:
+            before, stored = value, convert(value)
+        converted.append(stored)
+    return converted
+
+
+class InsertRows(PreparedRows):
+    """An INSERT of rows that have all columns of a table."""
+
+    def __init__(self, table: Table) -> None:
+        super().__init__(table, table.c.keys())
+
+    def _text(self, dialect: Dialect) -> str:
+        into = f"INSERT INTO {self._table.name} ({self._names(self._columns, dialect)})"
+        if dialect.name == POSTGRESQL:
+            return f"{into} SELECT * FROM {self._new(dialect)}"
+        return f"{into} VALUES ({', '.join('?' * len(self._columns))})"
+
+
+class UpdateRows(PreparedRows):
+    """An UPDATE of `changes` in the rows that are found by the columns `keys`."""
+
+    def __init__(self, table: Table, *, keys: Sequence[str], changes: Sequence[str]) -> None:
+        super().__init__(table, [*changes, *keys])
+        self._count = len(changes)
+
+    def _text(self, dialect: Dialect) -> str:
+        names = [dialect.identifier_preparer.quote(column.name) for column in self._columns]
+        if dialect.name == POSTGRESQL:
+            equal = [f"{name} = new.{name}" for name in names]
+            source = f" FROM {self._new(dialect)}"
+        else:
+            equal = [f"{name} = ?" for name in names]
+            source = ""
+        table = self._table.name
+        changes = ", ".join(equal[: self._count])
+        found = " AND ".join(f"{table}.{one}" for one in equal[self._count :])
+        return f"UPDATE {table} SET {changes}{source} WHERE {found}"
+
+
+async def fetch(conn: AsyncConnection, text: str, arguments: Sequence[Any]) -> Any:
+    """Runs a statement by the driver of a connection; answers its rows, as the driver does."""
+    if conn.dialect.name == POSTGRESQL:
+        return await _driver(conn.sync_connection).fetch(text, *arguments)
+    return await conn.run_sync(lambda sync: _driver(sync).execute(text, arguments).fetchall())
+
+
+async def run_for_each(conn: AsyncConnection, text: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Runs a statement once for each row, by SQLite's driver."""
+    await conn.run_sync(lambda sync: _driver(sync).executemany(text, rows))
+
+
+def _driver(connection: Connection | None) -> Any:
+    assert connection is not None
+    return connection.connection.driver_connection
+
+
+def _to_stored(type_: TypeEngine[Any], dialect: Dialect) -> _Convert:
+    return type_.dialect_impl(dialect).bind_processor(dialect)
+
+
+def _from_stored(type_: TypeEngine[Any], dialect: Dialect) -> _Convert:
+    return type_.dialect_impl(dialect).result_processor(dialect, None)
+
+
+def _plain_type(column: Column[Any], dialect: Dialect) -> str:
+    """The type of a column, without its collation."""
+    return column.type.compile(dialect).partition(" ")[0]
