@@ -60,8 +60,8 @@ def backup(settings: Settings, target: Path) -> int:
             "OCTOHOOKS_DATABASE_URL is set. PostgreSQL saves itself: run `pg_dump --format=custom"
             " --file=FILE URL`, or archive its log for any point in time."
         )
-    source = Path(settings.database.database or "")
-    _require_file(source)
+    source = settings.database_file
+    require_file(source)
     if target.exists():
         raise MaintenanceError(f"{target} exists already; nothing was written.")
     partial = target.with_name(target.name + ".partial")
@@ -101,7 +101,8 @@ async def import_sqlite(
         raise MaintenanceError(
             "OCTOHOOKS_DATABASE_URL is not set; it says which PostgreSQL database to copy into."
         )
-    _require_file(source)
+    require_file(source)
+    _require_whole(source)
     database = open_database(settings.database, connections=2)
     assert isinstance(database, PostgresDatabase)
     try:
@@ -142,9 +143,27 @@ async def _copy(
     return copied
 
 
-def _require_file(source: Path) -> None:
+def require_file(source: Path) -> None:
+    """MaintenanceError when there is no embedded database here."""
     if not source.is_file():
         raise MaintenanceError(f"There is no database at {source}.")
+
+
+def _require_whole(source: Path) -> None:
+    """MaintenanceError for a file that may have been copied without the log that belongs to it.
+
+    A server's database names a log in its header (https://www.sqlite.org/fileformat.html, 1.3.3),
+    which holds what was committed last until the server stops in order.
+    """
+    with source.open("rb") as file:
+        has_log = file.read(20)[18:] == b"\x02\x02"
+    is_in_its_folder = (source.parent / "lock").exists()
+    if has_log and not is_in_its_folder and not source.with_name(f"{source.name}-wal").exists():
+        raise MaintenanceError(
+            f"{source} was copied from a server's folder; without the {source.name}-wal that was"
+            " beside it there, what was stored last may be missing. Import the file in the folder"
+            " of the stopped server, or one that `octohooks backup` saved."
+        )
 
 
 def _rows(old: sqlite3.Connection, table: Table) -> Iterator[Sequence[tuple[Any, ...]]]:

@@ -14,6 +14,7 @@ import structlog
 
 from octohooks_server.api.authentication import OPERATOR_KEY_PREFIX, new_key
 from octohooks_server.settings import Settings, SettingsError
+from octohooks_server.transport import Transport
 
 log = structlog.get_logger()
 
@@ -35,8 +36,10 @@ async def supervise(settings: Settings) -> int:
     it ends with 0 when all of them did. Should this process be killed, the workers end too.
 
     Raises:
-        SettingsError: the port cannot be had.
+        SettingsError: the port cannot be had, or the files for TLS.
     """
+    # Else each worker would say what is wrong.
+    Transport(settings)
     with closing(_reserved_port(settings.listen)) as port:
         address = f"{settings.listen.rpartition(':')[0]}:{port.getsockname()[1]}"
         return await _Workers(settings, address).run()
@@ -44,6 +47,7 @@ async def supervise(settings: Settings) -> int:
 
 class _Workers:
     def __init__(self, settings: Settings, address: str) -> None:
+        self._settings = settings
         self._count = settings.workers
         self._address = address
         self._made_key = (
@@ -74,7 +78,7 @@ class _Workers:
         while not self._stop.is_set():
             began = loop.time()
             try:
-                code = await self._run_once()
+                code = await self._run_once(number)
             except OSError as error:
                 # There is no memory for another process at the moment, perhaps.
                 log.error("worker_not_started", worker=number, error=error.strerror)
@@ -91,25 +95,25 @@ class _Workers:
                 return
             if loop.time() - began > _SECONDS_OF_HEALTH:
                 wait = _FIRST_SECONDS_BEFORE_A_RESTART
-            await _first_of(self._stop.wait(), asyncio.sleep(wait))
+            await first_of(self._stop.wait(), asyncio.sleep(wait))
             wait = min(2 * wait, _MOST_SECONDS_BEFORE_A_RESTART)
 
-    async def _run_once(self) -> int:
+    async def _run_once(self, number: int) -> int:
         """Runs one worker to its end, or through the stop; answers its exit code."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "octohooks_server",
             WORKER_ARGUMENT,
-            env=self._environment(),
+            env=self._environment(number),
             stdin=asyncio.subprocess.PIPE,
         )
-        await _first_of(process.wait(), self._stop.wait())
+        await first_of(process.wait(), self._stop.wait())
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
         return await _exit_code(process)
 
-    def _environment(self) -> Mapping[str, str]:
+    def _environment(self, number: int) -> Mapping[str, str]:
         variables = {
             "OCTOHOOKS_WORKERS": "1",
             "OCTOHOOKS_LISTEN": self._address,
@@ -117,6 +121,9 @@ class _Workers:
         }
         if self._made_key is not None:
             variables["OCTOHOOKS_OPERATOR_KEY"] = self._made_key
+        metrics_listen = self._settings.metrics_listen_of(number)
+        if metrics_listen is not None:
+            variables["OCTOHOOKS_METRICS_LISTEN"] = metrics_listen
         return os.environ | variables
 
 
@@ -126,7 +133,7 @@ async def _exit_code(process: Process) -> int:
     return 128 - code if code < 0 else code
 
 
-async def _first_of(*works: Coroutine[Any, Any, Any]) -> None:
+async def first_of(*works: Coroutine[Any, Any, Any]) -> None:
     """Returns when one of them is done; the others are cancelled."""
     tasks = [asyncio.create_task(work) for work in works]
     try:
@@ -137,12 +144,19 @@ async def _first_of(*works: Coroutine[Any, Any, Any]) -> None:
 
 
 def _reserved_port(listen: str) -> socket.socket:
-    """A socket that holds the port for the workers and takes no connections itself."""
+    """A socket that holds the port for the workers and takes no connections itself.
+
+    Whoever wants it shared gets it, so it is asked first whether it could be had alone.
+    """
     host, _, port = listen.rpartition(":")
     try:
         family, kind, protocol, _, place = socket.getaddrinfo(
             host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
+        with socket.socket(family, kind, protocol) as alone:
+            # Connections that have just ended are in nobody's way.
+            alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            alone.bind(place)
         reserved = socket.socket(family, kind, protocol)
         try:
             reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

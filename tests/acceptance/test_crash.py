@@ -13,9 +13,10 @@ from octohooks import AsyncOctohooks
 from octohooks.v1.attempt_pb2 import ATTEMPT_OUTCOME_SUCCEEDED
 from octohooks.v1.delivery_pb2 import DELIVERY_STATUS_SUCCEEDED
 from octohooks_server.rules.ids import IdFactory
-from octohooks_server.store import deliveries
+from octohooks_server.store import claims
 from octohooks_server.store.database import Database, open_database
 from octohooks_server.store.due import DueDelivery, Outcome
+from octohooks_server.store.due_choice import DueChooser
 from octohooks_server.store.outcomes import record_outcomes
 
 from tests.acceptance.conftest import StartServer
@@ -147,6 +148,9 @@ def _stop_between_transactions(server: ServerProcess) -> None:
                 server.signal(signal.SIGCONT)
             else:
                 return
+        with contextlib.closing(sqlite3.connect(_file(server), timeout=10)) as conn:
+            # Stopped again at once, it would never come to the end of what it is at.
+            conn.execute("BEGIN IMMEDIATE")
 
 
 def _file(server: ServerProcess) -> str:
@@ -163,14 +167,14 @@ class _AnotherServer:
 
     async def claim_when_due(self) -> DueDelivery:
         while True:
+            async with self._database.read() as conn:
+                due_at = await claims.next_due_at(conn)
+                choice = await DueChooser().choose(
+                    conn, now=self._clock(), limit=1, may_claim=lambda endpoint_id: True
+                )
             async with self._database.write() as conn:
-                due_at = await deliveries.next_due_at(conn)
-                claimed = await deliveries.claim_due(
-                    conn,
-                    now=self._clock(),
-                    limit=1,
-                    lease=timedelta(seconds=60),
-                    room=lambda endpoint_id: 1,
+                claimed = await claims.claim(
+                    conn, choice.keys, now=self._clock(), lease=timedelta(seconds=60)
                 )
             if claimed.deliveries:
                 return claimed.deliveries[0]

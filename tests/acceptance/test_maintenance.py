@@ -1,6 +1,7 @@
 """The operator's commands: saving the database, and outgrowing it."""
 
 import asyncio
+import shutil
 import sqlite3
 import sys
 from collections.abc import AsyncIterator
@@ -117,6 +118,7 @@ async def test_outgrowing_the_embedded_database_is_a_command(
     assert listed == [retried.id, failed.id]
 
 
+@pytest.mark.timeout(240)
 async def test_an_import_that_would_mix_or_lose_something_is_refused(
     start_server: StartServer, database_url: str, tmp_path: Path
 ) -> None:
@@ -145,6 +147,9 @@ async def test_an_import_that_would_mix_or_lose_something_is_refused(
         assert (code, "of another release" in printed) == (1, True), printed
         conn.execute("UPDATE alembic_version SET version_num = '0001'")
         conn.commit()
+    copied = Path(shutil.copy(file, tmp_path / "copied.db"))
+    code, printed = await run("import", str(copied), data_dir=here, database_url=database_url)
+    assert (code, "copied.db-wal" in printed) == (1, True), printed
     other = await start_server(database_url=database_url)
     await other.stop()
     code, printed = await run("import", file, data_dir=here, database_url=database_url)

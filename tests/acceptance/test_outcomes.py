@@ -17,6 +17,7 @@ from octohooks.v1.delivery_pb2 import (
     DELIVERY_STATUS_SUCCEEDED,
 )
 from octohooks.v1.endpoint_pb2 import DISABLE_REASON_GONE
+from octohooks.values import NewMessage
 
 from tests.acceptance.events import next_attempt, next_attempts, next_cancelled
 from tests.acceptance.receiving import answer_after
@@ -53,6 +54,33 @@ async def test_gone_disables_the_endpoint_and_cancels_what_waits_for_it(
         deliveries = [one async for one in client.delivery.list(application=application)]
     assert {one.message for one in deliveries} == {waiting.id, refused.id}
     assert later.id not in {request.header("webhook-id") for request in receiver.requests}
+
+
+async def test_what_waits_in_memory_for_an_endpoint_that_is_gone_is_not_attempted_any_more(
+    client: AsyncOctohooks, application: str
+) -> None:
+    """Twenty attempts are under way; when one is told of the end, ten more have been claimed.
+
+    One more may begin before that outcome is recorded.
+    """
+    gone, rest = asyncio.Event(), asyncio.Event()
+    async with Receiver(answer_after(gone, 410), answer_after(rest)) as receiver:
+        await client.endpoint.create(application, url=receiver.url)
+        async with client.attempt.watch(application=application) as watch:
+            await watch.wait_until_live()
+            message: NewMessage = {"application": application, "event_type": "a.b", "payload": {}}
+            await client.message.create_batch([message] * 30)
+            for _ in range(20):
+                await receiver.next_request()
+            gone.set()
+            attempt = await next_attempt(watch)
+            assert attempt.response_status == 410
+            for _ in range(9):
+                await next_cancelled(watch)
+            rest.set()
+            for _ in range(20):
+                await anext(watch)
+        assert len(receiver.requests) <= 21
 
 
 @pytest.mark.parametrize("status", [429, 503])

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -18,7 +19,9 @@ from tests.waiting import eventually
 async def server(start_server: StartServer, cluster: Cluster) -> AsyncIterator[ServerProcess]:
     """Three workers on one port."""
     name = await cluster.create_empty()
-    server = await start_server(database_url=cluster.url(name), workers="3")
+    server = await start_server(
+        database_url=cluster.url(name), workers="3", metrics_listen="127.0.0.1:0"
+    )
     await all_serve(server, 3)
     yield server
     server.discard()
@@ -50,6 +53,8 @@ async def is_gone(pid: int) -> bool:
 
 async def test_workers_share_the_port_and_the_work(server: ServerProcess) -> None:
     assert {line["address"] for line in server.logs("serving")} == {server.address}
+    # Whoever scrapes has to tell them apart.
+    assert len({line["metrics"] for line in server.logs("serving")}) == 3
     async with Receiver() as receiver, server.connect() as client:
         await client.application.create(uid="acme")
         await client.endpoint.create("acme", url=receiver.url)
@@ -57,6 +62,19 @@ async def test_workers_share_the_port_and_the_work(server: ServerProcess) -> Non
             await client.message.create("acme", event_type="a.b", payload={})
         for _ in range(20):
             await receiver.next_request()
+
+
+async def test_a_port_that_others_share_is_refused(start_server: StartServer) -> None:
+    """Else some calls would reach the workers of another server, with another database."""
+    with socket.socket() as of_others:
+        of_others.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        of_others.bind(("127.0.0.1", 0))
+        of_others.listen()
+        address = f"127.0.0.1:{of_others.getsockname()[1]}"
+        with pytest.raises(ServerEnded, match=f"{address}, which cannot be listened at"):
+            await start_server(
+                database_url="postgresql://127.0.0.1:9/none", workers="2", listen=address
+            )
 
 
 async def test_a_worker_that_dies_is_replaced(server: ServerProcess) -> None:

@@ -1,38 +1,32 @@
 """Cleaning: rounds that delete history whose time is over, and what is left of what was deleted."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from octohooks_server.background.steps import RETENTION_TURN
 from octohooks_server.background.upkeep import Step
-from octohooks_server.store import history, purging
+from octohooks_server.store import audit, history, purging, rounds
 from octohooks_server.store.database import Database, take_turn
 from octohooks_server.store.purging import Purged
+from octohooks_server.store.rounds import Round
 
 _ROWS_AT_ONCE = 200
 _TIME_BETWEEN_ROUNDS = timedelta(hours=1)
 # A watch that was away for less misses nothing, whatever was deleted meanwhile.
 _DELETED_KEPT_FOR = timedelta(days=7)
-# One server at a time does it.
-_TURN = "cleaning"
-_AT_ONCE = datetime.min.replace(tzinfo=UTC)
 
 # Works on what comes first behind an ID; answers the ID to go on behind, or None at the end.
 _Work = Callable[[AsyncConnection, str, datetime], Awaitable[str | None]]
 
 
-@dataclass(slots=True)
-class _Round:
-    """Where a round stands that goes through IDs in their order."""
-
-    after: str = ""
-    begins_at: datetime = _AT_ONCE
-
-
 class Cleaning:
-    """Each step is one transaction that deletes at most 200 things, found by an index."""
+    """Each step is one transaction that deletes at most 200 things, found by an index.
+
+    Rounds are those of all servers on the database together: one begins each hour, and whichever
+    server comes next takes its next step.
+    """
 
     def __init__(
         self,
@@ -45,10 +39,6 @@ class Cleaning:
         self._database = database
         self._clock = clock
         self._history_retention = history_retention
-        self._events = _Round()
-        self._messages = _Round()
-        self._applications = _Round()
-        self._environments = _Round()
 
     def all(self) -> Sequence[Step]:
         """Every step."""
@@ -58,7 +48,9 @@ class Cleaning:
         return (self.clean_history, *purge)
 
     async def clean_history(self) -> bool:
-        """Deletes the oldest events of each environment, and then the messages that had them."""
+        """Deletes the oldest events of each environment, the messages that had them, and the oldest
+        of the audit log.
+        """
 
         async def clean_events(conn: AsyncConnection, after: str, now: datetime) -> str | None:
             id = await history.next_environment(conn, after=after)
@@ -74,8 +66,14 @@ class Cleaning:
                 conn, after=after, before=self._kept_from(now), limit=_ROWS_AT_ONCE
             )
 
-        return await self._go_on(self._events, clean_events) or await self._go_on(
-            self._messages, clean_messages
+        async def clean_audit_log(conn: AsyncConnection, after: str, now: datetime) -> str | None:
+            cleaned = await audit.clean(conn, before=self._kept_from(now), limit=_ROWS_AT_ONCE)
+            return after if cleaned == _ROWS_AT_ONCE else None
+
+        return (
+            await self._go_on("events", clean_events)
+            or await self._go_on("messages", clean_messages)
+            or await self._go_on("audit log", clean_audit_log)
         )
 
     async def purge_deleted_applications(self) -> bool:
@@ -92,7 +90,7 @@ class Cleaning:
             )
             return after if purged is Purged.MORE else application.id
 
-        return await self._go_on(self._applications, purge)
+        return await self._go_on("applications", purge)
 
     async def purge_deleted_environments(self) -> bool:
         """Deletes what is left of environments that were deleted a week ago."""
@@ -106,19 +104,26 @@ class Cleaning:
             purged = await purging.purge_environment(conn, id=id, limit=_ROWS_AT_ONCE)
             return after if purged is Purged.MORE else id
 
-        return await self._go_on(self._environments, purge)
+        return await self._go_on("environments", purge)
 
-    async def _go_on(self, round: _Round, work: _Work) -> bool:
+    async def _go_on(self, name: str, work: _Work) -> bool:
         now = self._clock()
-        if now < round.begins_at:
-            return False
-        async with self._database.write() as conn:
-            if not await take_turn(conn, _TURN, wait=False):
+        async with self._database.read() as conn:
+            if now < (await rounds.get(conn, name)).begins_at:
                 return False
-            last = await work(conn, round.after, now)
-        round.after = last or ""
-        if last is None:
-            round.begins_at = now + _TIME_BETWEEN_ROUNDS
+        async with self._database.write() as conn:
+            if not await take_turn(conn, RETENTION_TURN, wait=False):
+                return False
+            round = await rounds.get(conn, name)
+            if now < round.begins_at:
+                return False
+            last = await work(conn, round.position, now)
+            following = (
+                Round("", now + _TIME_BETWEEN_ROUNDS)
+                if last is None
+                else Round(last, round.begins_at)
+            )
+            await rounds.store(conn, name, following)
         return last is not None
 
     def _kept_from(self, now: datetime) -> datetime:

@@ -2,20 +2,23 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.background.upkeep import Step
-from octohooks_server.store import api_keys, idempotency, jobs, payloads, retirement
+from octohooks_server.store import api_keys, idempotency, jobs, payloads, retirement, servers
 from octohooks_server.store.database import Database, take_turn
 from octohooks_server.store.feed import Feed
 
 # The name of the turn in which what is too old is deleted: by one server at a time.
-_RETENTION = "retention"
+RETENTION_TURN = "retention"
 
 _ROWS_AT_ONCE = 500
 _MESSAGES_AT_ONCE = 200
+# Most of what a job looks at it leaves alone.
+_LOOKED_AT_BY_A_JOB = 500
+_DEAD_KEPT_FOR = timedelta(hours=1)
 
 
 class Steps:
@@ -47,6 +50,7 @@ class Steps:
             self.delete_expired_payloads,
             self.forget_old_answers,
             self.forget_old_jobs,
+            self.forget_dead_servers,
         )
 
     def of_this_server(self) -> Sequence[Step]:
@@ -71,7 +75,7 @@ class Steps:
             if not await jobs.is_any_running(conn):
                 return False
         async with self._database.write() as conn:
-            advanced = await jobs.advance_one(conn, now=self._clock(), limit=_MESSAGES_AT_ONCE)
+            advanced = await jobs.advance_one(conn, now=self._clock(), limit=_LOOKED_AT_BY_A_JOB)
         self._look_for_due()
         return advanced
 
@@ -90,6 +94,13 @@ class Steps:
         async with self._retention_turn() as conn:
             if conn is not None:
                 await jobs.remove_old(conn, now=self._clock())
+        return False
+
+    async def forget_dead_servers(self) -> bool:
+        """Deletes what servers said of themselves that ended long ago without a goodbye."""
+        async with self._retention_turn() as conn:
+            if conn is not None:
+                await servers.remove_dead(conn, before=self._clock() - _DEAD_KEPT_FOR)
         return False
 
     async def forget_old_answers(self) -> bool:
@@ -112,4 +123,4 @@ class Steps:
     async def _retention_turn(self) -> AsyncIterator[AsyncConnection | None]:
         """A transaction to delete in what is too old; None while another server is in one."""
         async with self._database.write() as conn:
-            yield conn if await take_turn(conn, _RETENTION, wait=False) else None
+            yield conn if await take_turn(conn, RETENTION_TURN, wait=False) else None

@@ -29,6 +29,11 @@ class Upkeep:
         self._steps = steps
         self._wake = asyncio.Event()
         self._stopping = False
+        self._last_step = asyncio.get_running_loop().time()
+
+    def seconds_since_progress(self) -> float:
+        """How long ago a step ended, well or not; a round begins every 10 seconds."""
+        return asyncio.get_running_loop().time() - self._last_step
 
     def wake(self) -> None:
         """Says that there is work now."""
@@ -71,6 +76,8 @@ class Upkeep:
             log.error("upkeep_failed", exc_info=None if expected else error)
             await asyncio.sleep(_SECONDS_AFTER_A_FAILURE)
             return False
+        finally:
+            self._last_step = asyncio.get_running_loop().time()
         if has_more:
             await asyncio.sleep(_SECONDS_BETWEEN_STEPS)
         return has_more

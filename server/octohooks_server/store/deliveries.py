@@ -1,15 +1,11 @@
-"""Deliveries: messages on their way to endpoints. Claiming them, and ending them early."""
+"""Deliveries: messages on their way to endpoints."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from octohooks.v1.delivery_pb2 import (
-    CANCEL_REASON_APPLICATION_DELETED,
-    CANCEL_REASON_ENDPOINT_DELETED,
-    CANCEL_REASON_ENDPOINT_DISABLED,
-    CANCEL_REASON_PAYLOAD_DELETED,
     DELIVERY_STATUS_CANCELLED,
     DELIVERY_STATUS_FAILED,
     DELIVERY_STATUS_PENDING,
@@ -19,33 +15,27 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
-    func,
-    insert,
     literal,
     or_,
     select,
     update,
 )
-from sqlalchemy.engine import RowMapping
+from sqlalchemy.engine import Dialect, RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import ColumnElement, Select
 
 from octohooks_server.errors import NotFound
-from octohooks_server.store import environments
 from octohooks_server.store import proto_values as values
-from octohooks_server.store.database import among, insert_unless_taken, key_pairs
-from octohooks_server.store.due import DueDelivery, destinations_of
+from octohooks_server.store.database import insert_unless_taken, key_pairs
 from octohooks_server.store.messages import MessageFilter
 from octohooks_server.store.paging import Page
 from octohooks_server.store.tables import (
-    applications,
-    cancellations,
     deliveries,
-    endpoints,
     messages,
 )
 
-_BY_KEY = and_(
+# The delivery of a message and endpoint that are given as parameters.
+BY_KEY = and_(
     deliveries.c.message_id == bindparam("of_message"),
     deliveries.c.endpoint_id == bindparam("of_endpoint"),
 )
@@ -61,25 +51,15 @@ class Scope:
     endpoint_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """What a look for due deliveries found."""
-
-    deliveries: Sequence[DueDelivery]
-    # Whether more was due than could be claimed.
-    has_more: bool
-    # The environments in which deliveries were cancelled.
-    changed_environments: Collection[str]
-
-
 def select_by_keys(
-    conn: AsyncConnection, keys: Collection[tuple[str, str]], *columns: ColumnElement[Any]
+    dialect: Dialect, keys: Collection[tuple[str, str]] | None, *columns: ColumnElement[Any]
 ) -> Select[Any]:
     """Columns of the deliveries with these message and endpoint IDs, each found by primary key.
 
-    A join, since SQLite looks through the whole table for a row in a list of rows.
+    Without `keys`, they are given when it is run, as `message_ids` and `endpoint_ids`.
     """
-    wanted = key_pairs(conn, "message_id", "endpoint_id", keys)
+    # A join, since SQLite looks through the whole table for a row in a list of rows.
+    wanted = key_pairs(dialect, "message_id", "endpoint_id", keys)
     return select(*columns).select_from(
         wanted.join(
             deliveries,
@@ -89,236 +69,6 @@ def select_by_keys(
             ),
         )
     )
-
-
-async def claim_due(
-    conn: AsyncConnection,
-    *,
-    now: datetime,
-    limit: int,
-    lease: timedelta,
-    room: Callable[[str], int],
-) -> Claimed:
-    """Claims up to `limit` due deliveries for this server, and of each endpoint `room(its ID)`.
-
-    Each stays this server's until `now + lease`; after that it falls due again by itself, and the
-    raised claim number keeps a late result of the old claim from being recorded. What can no longer
-    be attempted, since its endpoint is disabled or deleted or its payload is gone, is ended here.
-    """
-    chosen, has_more = await _choose_due(conn, now=now, limit=limit, room=room)
-    if not chosen:
-        return Claimed([], has_more, ())
-    due = (
-        (
-            await conn.execute(
-                select_by_keys(conn, chosen, *deliveries.c).with_for_update(
-                    of=deliveries, skip_locked=True
-                )
-            )
-        )
-        .mappings()
-        .all()
-    )
-    due = [row for row in due if row["due_at"] is not None and row["due_at"] <= now]
-    payloads = {
-        row.id: row
-        for row in await conn.execute(
-            select(messages.c.id, messages.c.event_type, messages.c.payload).where(
-                among(messages.c.id, {row["message_id"] for row in due})
-            )
-        )
-    }
-    endpoint_rows = {
-        row["id"]: row
-        for row in (
-            await conn.execute(
-                select(endpoints, applications.c.deleted_at.label("application_deleted_at"))
-                .join(applications, applications.c.id == endpoints.c.application_id)
-                .where(among(endpoints.c.id, {row["endpoint_id"] for row in due}))
-            )
-        ).mappings()
-    }
-    settings = await environments.find_settings(
-        conn, list({row["environment_id"] for row in endpoint_rows.values()})
-    )
-    destinations = await destinations_of(
-        conn, list(endpoint_rows.values()), settings=settings, now=now
-    )
-    lease_ends_at = now + lease
-    claimed: list[DueDelivery] = []
-    ended: dict[int, list[RowMapping]] = {}
-    for row in due:
-        reason = _obstacle(endpoint_rows[row["endpoint_id"]], payloads[row["message_id"]].payload)
-        if reason is not None:
-            ended.setdefault(reason, []).append(row)
-            continue
-        claimed.append(
-            DueDelivery(
-                destination=destinations[row["endpoint_id"]],
-                message_id=row["message_id"],
-                event_type=payloads[row["message_id"]].event_type,
-                payload=payloads[row["message_id"]].payload,
-                claim=row["claim"] + 1,
-                attempt_count=row["attempt_count"],
-                scheduled_count=row["scheduled_count"],
-                manual=row["manual_requests"] > 0,
-                created_at=row["created_at"],
-                lease_ends_at=lease_ends_at,
-            )
-        )
-    if claimed:
-        await conn.execute(
-            update(deliveries)
-            .where(_BY_KEY)
-            .values(claim=deliveries.c.claim + 1, leased=True, due_at=lease_ends_at),
-            [
-                {"of_message": one.message_id, "of_endpoint": one.destination.endpoint_id}
-                for one in claimed
-            ],
-        )
-    changed: set[str] = set()
-    for reason, rows in ended.items():
-        changed |= await _cancel_rows(conn, rows, reason=reason, now=now)
-    return Claimed(claimed, has_more, changed)
-
-
-async def _choose_due(
-    conn: AsyncConnection, *, now: datetime, limit: int, room: Callable[[str], int]
-) -> tuple[list[tuple[str, str]], bool]:
-    """The keys of due deliveries to claim, and whether more is due than is chosen.
-
-    Those that are due longest come first. Where the longest due ones all belong to endpoints that
-    have no room, their backlog is jumped over: what waits for other endpoints is found by the
-    endpoints' own queues, at the cost of one index probe for each endpoint with a queue.
-    """
-    look_at = 2 * limit
-    rows = (
-        await conn.execute(
-            select(deliveries.c.message_id, deliveries.c.endpoint_id)
-            .where(deliveries.c.due_at <= now)
-            .order_by(deliveries.c.due_at)
-            .limit(look_at)
-        )
-    ).all()
-    chosen: list[tuple[str, str]] = []
-    left: dict[str, int] = {}
-    for message_id, endpoint_id in rows:
-        free = left.get(endpoint_id)
-        if free is None:
-            free = room(endpoint_id)
-        if free > 0 and len(chosen) < limit:
-            chosen.append((message_id, endpoint_id))
-            free -= 1
-        left[endpoint_id] = free
-    has_more = len(rows) > len(chosen)
-    if len(rows) < look_at or len(chosen) == limit:
-        return chosen, has_more
-    for endpoint_id in await _endpoints_with_due(conn, now=now):
-        if endpoint_id in left:
-            continue
-        free = min(room(endpoint_id), limit - len(chosen))
-        if free > 0:
-            ids = await conn.execute(
-                select(deliveries.c.message_id)
-                .where(deliveries.c.endpoint_id == endpoint_id, deliveries.c.due_at <= now)
-                .order_by(deliveries.c.due_at)
-                .limit(free)
-            )
-            chosen.extend((id, endpoint_id) for id in ids.scalars())
-    return chosen, True
-
-
-async def _endpoints_with_due(conn: AsyncConnection, *, now: datetime) -> Sequence[str]:
-    """The endpoints that have due deliveries, the longest due first.
-
-    Reads one index entry for each endpoint that has anything waiting, whatever the length of its
-    queue.
-    """
-    waiting = deliveries.c.due_at.is_not(None)
-    queues = select(func.min(deliveries.c.endpoint_id).label("endpoint_id")).where(waiting)
-    queue = queues.cte("queue", recursive=True)
-    following = (
-        select(func.min(deliveries.c.endpoint_id))
-        .where(waiting, deliveries.c.endpoint_id > queue.c.endpoint_id)
-        .scalar_subquery()
-    )
-    queue = queue.union_all(select(following).where(queue.c.endpoint_id.is_not(None)))
-    first_due = (
-        select(func.min(deliveries.c.due_at))
-        .where(waiting, deliveries.c.endpoint_id == queue.c.endpoint_id)
-        .scalar_subquery()
-    )
-    found = select(queue.c.endpoint_id, first_due.label("first_due")).subquery()
-    rows = await conn.execute(
-        select(found.c.endpoint_id).where(found.c.first_due <= now).order_by(found.c.first_due)
-    )
-    return rows.scalars().all()
-
-
-async def next_due_at(conn: AsyncConnection) -> datetime | None:
-    """When the next delivery falls due; None when none is going to."""
-    due_at: datetime | None = await conn.scalar(
-        select(func.min(deliveries.c.due_at)).where(deliveries.c.due_at.is_not(None))
-    )
-    return due_at
-
-
-async def give_back(
-    conn: AsyncConnection, claimed: Collection[DueDelivery], *, due_at: datetime
-) -> None:
-    """Ends claims that were not used, so that any server may attempt the deliveries at `due_at`."""
-    if claimed:
-        await conn.execute(
-            update(deliveries)
-            .where(_BY_KEY, deliveries.c.claim == bindparam("of_claim"), deliveries.c.leased)
-            .values(leased=False, due_at=due_at),
-            [
-                {
-                    "of_message": one.message_id,
-                    "of_endpoint": one.destination.endpoint_id,
-                    "of_claim": one.claim,
-                }
-                for one in sorted(claimed, key=_place)
-            ],
-        )
-
-
-async def cancel_pending(
-    conn: AsyncConnection,
-    *,
-    reason: int,
-    now: datetime,
-    limit: int,
-    endpoint_id: str | None = None,
-    message_id: str | None = None,
-) -> int:
-    """Cancels up to `limit` pending deliveries of an endpoint or a message, and says how many.
-
-    One that is being attempted at this moment is left to its outcome, which ends it.
-    """
-    of = (
-        deliveries.c.endpoint_id == endpoint_id
-        if endpoint_id is not None
-        else deliveries.c.message_id == message_id
-    )
-    rows = (
-        (
-            await conn.execute(
-                select(deliveries)
-                .where(
-                    of,
-                    deliveries.c.due_at.is_not(None),
-                    or_(~deliveries.c.leased, deliveries.c.due_at <= now),
-                )
-                .limit(limit)
-                .with_for_update()
-            )
-        )
-        .mappings()
-        .all()
-    )
-    await _cancel_rows(conn, rows, reason=reason, now=now)
-    return len(rows)
 
 
 async def restart(
@@ -332,7 +82,7 @@ async def restart(
         await conn.execute(
             update(deliveries)
             .where(
-                _BY_KEY,
+                BY_KEY,
                 # It may have ended otherwise since the keys were read.
                 or_(
                     deliveries.c.status == DELIVERY_STATUS_FAILED,
@@ -487,97 +237,6 @@ async def list_page(
     shown = rows[:limit]
     last = [shown[-1]["message_id"], shown[-1]["endpoint_id"]] if len(rows) > limit else None
     return Page([_delivery(row) for row in shown], last)
-
-
-def _obstacle(endpoint: RowMapping, payload: bytes | None) -> int | None:
-    """Why a delivery can no longer be attempted; None when it can."""
-    if endpoint["application_deleted_at"] is not None:
-        return CANCEL_REASON_APPLICATION_DELETED
-    if endpoint["deleted_at"] is not None:
-        return CANCEL_REASON_ENDPOINT_DELETED
-    if endpoint["disabled"]:
-        return CANCEL_REASON_ENDPOINT_DISABLED
-    if payload is None:
-        return CANCEL_REASON_PAYLOAD_DELETED
-    return None
-
-
-async def _cancel_rows(
-    conn: AsyncConnection, rows: Sequence[RowMapping], *, reason: int, now: datetime
-) -> set[str]:
-    """Ends deliveries without an attempt; those that were pending become events.
-
-    One that had ended already and only waited for a manual attempt loses that and stays as it is.
-    Answers the environments that have new events.
-    """
-    pending = [row for row in rows if row["status"] == DELIVERY_STATUS_PENDING]
-    ended = [row for row in rows if row["status"] != DELIVERY_STATUS_PENDING]
-    if ended:
-        await conn.execute(
-            update(deliveries).where(_BY_KEY).values(manual_requests=0, leased=False, due_at=None),
-            [_key(row) for row in ended],
-        )
-    if not pending:
-        return set()
-    await conn.execute(
-        update(deliveries)
-        .where(_BY_KEY)
-        .values(
-            status=DELIVERY_STATUS_CANCELLED,
-            cancel_reason=reason,
-            manual_requests=0,
-            leased=False,
-            due_at=None,
-            scheduled_at=None,
-            ended_at=now,
-        ),
-        [_key(row) for row in pending],
-    )
-    event_types = {
-        row.id: row.event_type
-        for row in await conn.execute(
-            select(messages.c.id, messages.c.event_type).where(
-                among(messages.c.id, {row["message_id"] for row in pending})
-            )
-        )
-    }
-    by_environment: dict[str, list[RowMapping]] = {}
-    for row in pending:
-        by_environment.setdefault(row["environment_id"], []).append(row)
-    for environment_id in sorted(by_environment):
-        of_environment = by_environment[environment_id]
-        first, recorded_at = await environments.take_sequences(
-            conn, environment_id=environment_id, count=len(of_environment), now=now
-        )
-        await conn.execute(
-            insert(cancellations),
-            [
-                {
-                    "environment_id": environment_id,
-                    "sequence": first + index,
-                    "application_id": row["application_id"],
-                    "endpoint_id": row["endpoint_id"],
-                    "message_id": row["message_id"],
-                    "event_type": event_types[row["message_id"]],
-                    "reason": reason,
-                    "attempt_count": row["attempt_count"],
-                    "last_attempt_at": row["last_attempt_at"],
-                    "created_at": row["created_at"],
-                    "recorded_at": recorded_at,
-                }
-                for index, row in enumerate(of_environment)
-            ],
-        )
-    return set(by_environment)
-
-
-def _place(delivery: DueDelivery) -> tuple[str, str]:
-    """Where it stands in the order in which transactions take deliveries, lest they deadlock."""
-    return delivery.message_id, delivery.destination.endpoint_id
-
-
-def _key(row: RowMapping) -> dict[str, str]:
-    return {"of_message": row["message_id"], "of_endpoint": row["endpoint_id"]}
 
 
 def _with_event_type() -> Select[Any]:

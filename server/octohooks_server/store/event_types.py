@@ -6,7 +6,7 @@ from typing import Any
 
 from octohooks.v1.event_type_pb2 import EventType
 from sqlalchemy import delete, select, update
-from sqlalchemy.engine import RowMapping
+from sqlalchemy.engine import Connection, RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import ColumnElement
 
@@ -99,19 +99,21 @@ async def list_page(
     if after is not None:
         query = query.where(event_types.c.name > after)
     query = query.order_by(event_types.c.name).limit(limit + 1)
-    shown: list[EventType] = []
-    size = 0
-    rows = await conn.stream(query.execution_options(max_row_buffer=_MOST_READ_AHEAD))
-    try:
-        async for row in rows.mappings():
-            event_type = _event_type(row)
-            size += event_type.ByteSize()
-            if shown and (len(shown) == limit or size > most_bytes):
-                return Page(shown, shown[-1].name)
-            shown.append(event_type)
-    finally:
-        await rows.close()
-    return Page(shown, None)
+
+    def read(connection: Connection) -> Page[EventType]:
+        shown: list[EventType] = []
+        size = 0
+        options = {"stream_results": True, "max_row_buffer": _MOST_READ_AHEAD}
+        with connection.execute(query, execution_options=options) as rows:
+            for row in rows.mappings():
+                event_type = _event_type(row)
+                size += event_type.ByteSize()
+                if shown and (len(shown) == limit or size > most_bytes):
+                    return Page(shown, shown[-1].name)
+                shown.append(event_type)
+        return Page(shown, None)
+
+    return await conn.run_sync(read)
 
 
 async def store_update(

@@ -159,6 +159,19 @@ async def clean_messages(
 
 async def delete_messages(conn: AsyncConnection, ids: Sequence[str]) -> None:
     """Deletes messages and their deliveries."""
+    # In the order that all transactions keep, lest they deadlock.
+    await conn.execute(
+        select(messages.c.id)
+        .where(among(messages.c.id, ids))
+        .order_by(messages.c.id)
+        .with_for_update()
+    )
+    await conn.execute(
+        select(deliveries.c.message_id)
+        .where(among(deliveries.c.message_id, ids))
+        .order_by(deliveries.c.message_id, deliveries.c.endpoint_id)
+        .with_for_update()
+    )
     await conn.execute(delete(deliveries).where(among(deliveries.c.message_id, ids)))
     await conn.execute(delete(messages).where(among(messages.c.id, ids)))
 

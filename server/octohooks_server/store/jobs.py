@@ -20,12 +20,17 @@ from sqlalchemy.sql import Select
 
 from octohooks_server.errors import NotFound
 from octohooks_server.rules.filters import wants
+from octohooks_server.rules.ids import MESSAGE, first_id
 from octohooks_server.store import deliveries
 from octohooks_server.store import proto_values as values
 from octohooks_server.store.tables import deliveries as delivery_table
 from octohooks_server.store.tables import endpoints, jobs, messages
 
 FINISHED_KEPT_FOR = timedelta(days=30)
+
+# By how much the time in a message's ID may differ from that of its acceptance, which comes later,
+# and whose clock may have been set meanwhile.
+_TIMES_DIFFER_BY = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,7 @@ async def create(conn: AsyncConnection, *, id: str, request: JobRequest, now: da
             "state": JOB_STATE_RUNNING,
             "since": request.since,
             "until": request.until,
-            "position": "",
+            "position": first_id(MESSAGE, request.since, -_TIMES_DIFFER_BY),
             "examined_count": 0,
             "scheduled_count": 0,
             "payload_deleted_count": 0,
@@ -97,7 +102,7 @@ async def is_any_running(conn: AsyncConnection) -> bool:
 
 
 async def advance_one(conn: AsyncConnection, *, now: datetime, limit: int) -> bool:
-    """Goes on with the running job that waited longest, by at most `limit` messages.
+    """Goes on with the running job that waited longest, by looking at `limit` messages.
 
     Answers whether there was one. What is sent again is due at once; the delivery loop takes it in
     turn with everything else.
@@ -126,17 +131,19 @@ async def advance_one(conn: AsyncConnection, *, now: datetime, limit: int) -> bo
         await _store(conn, job, {"state": JOB_STATE_CANCELLED, "finished_at": now})
         return True
     is_recovery = job["kind"] == JOB_KIND_RECOVER
-    query = _failed_deliveries(job) if is_recovery else _messages_of_application(job)
-    rows = (await conn.execute(query.limit(limit))).mappings().all()
+    query = _deliveries_of_endpoint(job) if is_recovery else _messages_of_application(job)
+    # Each of these is looked at, so that a step ends soon however few are meant.
+    looked_at = (await conn.execute(query.limit(limit))).mappings().all()
+    rows = [row for row in looked_at if job["since"] <= row["created_at"] < job["until"]]
     progress = (
         await _recover(conn, rows, now) if is_recovery else await _replay(conn, rows, endpoint, now)
     )
-    is_finished = len(rows) < limit
+    is_finished = len(looked_at) < limit
     await _store(
         conn,
         job,
         {
-            "position": rows[-1]["message_id"] if rows else job["position"],
+            "position": looked_at[-1]["message_id"] if looked_at else job["position"],
             "examined_count": job["examined_count"] + progress.examined,
             "scheduled_count": job["scheduled_count"] + progress.scheduled,
             "payload_deleted_count": job["payload_deleted_count"] + progress.payload_deleted,
@@ -153,20 +160,20 @@ async def remove_old(conn: AsyncConnection, *, now: datetime) -> None:
     await conn.execute(delete(jobs).where(jobs.c.finished_at <= now - FINISHED_KEPT_FOR))
 
 
-def _failed_deliveries(job: RowMapping) -> Select[Any]:
+def _deliveries_of_endpoint(job: RowMapping) -> Select[Any]:
     return (
         select(
             delivery_table.c.message_id,
             delivery_table.c.endpoint_id,
+            delivery_table.c.status,
+            messages.c.created_at,
             messages.c.payload.is_(None).label("payload_deleted"),
         )
         .join(messages, messages.c.id == delivery_table.c.message_id)
         .where(
             delivery_table.c.endpoint_id == job["endpoint_id"],
             delivery_table.c.message_id > job["position"],
-            delivery_table.c.status == DELIVERY_STATUS_FAILED,
-            messages.c.created_at >= job["since"],
-            messages.c.created_at < job["until"],
+            delivery_table.c.message_id < _end(job),
         )
         .order_by(delivery_table.c.message_id)
     )
@@ -179,6 +186,7 @@ def _messages_of_application(job: RowMapping) -> Select[Any]:
             messages.c.event_type,
             messages.c.channels,
             messages.c.addressed_to,
+            messages.c.created_at,
             messages.c.payload.is_(None).label("payload_deleted"),
             delivery_table.c.status,
         )
@@ -192,19 +200,24 @@ def _messages_of_application(job: RowMapping) -> Select[Any]:
         .where(
             messages.c.application_id == job["application_id"],
             messages.c.id > job["position"],
-            messages.c.created_at >= job["since"],
-            messages.c.created_at < job["until"],
+            messages.c.id < _end(job),
         )
         .order_by(messages.c.id)
     )
 
 
+def _end(job: RowMapping) -> str:
+    """What sorts behind the IDs of all messages that the job is about."""
+    return first_id(MESSAGE, job["until"], _TIMES_DIFFER_BY)
+
+
 async def _recover(conn: AsyncConnection, rows: Sequence[RowMapping], now: datetime) -> _Progress:
-    sendable = [row for row in rows if not row["payload_deleted"]]
+    failed = [row for row in rows if row["status"] == DELIVERY_STATUS_FAILED]
+    sendable = [row for row in failed if not row["payload_deleted"]]
     await deliveries.restart(
         conn, keys=[(row["message_id"], row["endpoint_id"]) for row in sendable], now=now
     )
-    return _Progress(len(rows), len(sendable), len(rows) - len(sendable))
+    return _Progress(len(failed), len(sendable), len(failed) - len(sendable))
 
 
 async def _replay(

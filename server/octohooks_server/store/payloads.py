@@ -7,7 +7,7 @@ from octohooks.v1.delivery_pb2 import CANCEL_REASON_PAYLOAD_DELETED
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from octohooks_server.store import deliveries
+from octohooks_server.store import cancelling
 from octohooks_server.store.database import among
 from octohooks_server.store.tables import attempts, messages
 from octohooks_server.store.tables import deliveries as delivery_table
@@ -37,7 +37,7 @@ async def delete_on_request(
         await conn.execute(
             update(messages).where(messages.c.id == message_id).values(payload_expires_at=now)
         )
-    await deliveries.cancel_pending(
+    await cancelling.cancel_pending(
         conn,
         message_id=message_id,
         reason=CANCEL_REASON_PAYLOAD_DELETED,

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Table, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from octohooks_server.store import audit
 from octohooks_server.store.database import among
 from octohooks_server.store.history import delete_messages
 from octohooks_server.store.tables import (
@@ -110,7 +111,8 @@ async def purge_application(
 async def purge_environment(conn: AsyncConnection, *, id: str, limit: int) -> Purged:
     """Deletes at most `limit` of the things in a deleted environment; its own row goes last.
 
-    The only environment's row stays, as the sign that there has been one.
+    The only environment's row stays, as the sign that there has been one. Of the audit log, what
+    was done with the environment itself stays.
     """
     of_environment = await _first(conn, applications, applications.c.environment_id, id, 1)
     if of_environment:
@@ -131,6 +133,8 @@ async def purge_environment(conn: AsyncConnection, *, id: str, limit: int) -> Pu
                 event_types.c.environment_id == id, among(event_types.c.name, names)
             )
         )
+        return Purged.MORE
+    if await audit.purge_environment(conn, environment_id=id, limit=limit):
         return Purged.MORE
     others = select(environments.c.id).where(environments.c.id != id).exists()
     await conn.execute(delete(environments).where(environments.c.id == id, others))

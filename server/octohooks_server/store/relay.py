@@ -34,6 +34,8 @@ class Hears:
     due: Callable[[], None]
     # There is work for the background.
     work: Callable[[], None]
+    # A server that delivers has come or gone.
+    servers: Callable[[], None]
     # Any of these may have been missed.
     anything: Callable[[], None]
 
@@ -51,6 +53,7 @@ class Relay:
         self._recalled: set[str] = set()
         self._due = False
         self._work = False
+        self._servers = False
         self._wake = asyncio.Event()
 
     def tell_events(self, environment_ids: Collection[str]) -> None:
@@ -74,6 +77,11 @@ class Relay:
         self._work = True
         self._wake.set()
 
+    def tell_servers(self) -> None:
+        """Says that this server has come or gone."""
+        self._servers = True
+        self._wake.set()
+
     async def run(self, hears: Hears) -> None:
         """Tells and hears until it is cancelled."""
         telling = asyncio.create_task(self._tell())
@@ -89,12 +97,14 @@ class Relay:
             await self._wake.wait()
             self._wake.clear()
             events, recalled = _take(self._events), _take(self._recalled)
-            due, work = self._due, self._work
-            self._due = self._work = False
+            due, work, servers = self._due, self._work, self._servers
+            self._due = self._work = self._servers = False
             if self._events or self._recalled:
                 self._wake.set()
             try:
-                await self._database.tell(self._text(events, recalled, due=due, work=work))
+                await self._database.tell(
+                    self._text(events, recalled, due=due, work=work, servers=servers)
+                )
             except Exception as error:
                 if not isinstance(error, OctohooksError):
                     log.error("relay_failed", exc_info=error)
@@ -102,17 +112,17 @@ class Relay:
                 self._events.update(events)
                 self._recalled.update(recalled)
                 self._due, self._work = self._due or due, self._work or work
+                self._servers = self._servers or servers
                 self._wake.set()
                 await asyncio.sleep(_SECONDS_AFTER_A_FAILURE)
             await asyncio.sleep(_SECONDS_BETWEEN_TELLINGS)
 
-    def _text(self, events: list[str], recalled: list[str], *, due: bool, work: bool) -> str:
+    def _text(self, events: list[str], recalled: list[str], **flags: bool) -> str:
         told = {
             "from": self._me,
             "events": events,
             "recall": recalled,
-            "due": due,
-            "work": work,
+            **flags,
         }
         return orjson.dumps(told).decode()
 
@@ -127,6 +137,8 @@ class Relay:
                 hears.due()
             if told["work"]:
                 hears.work()
+            if told["servers"]:
+                hears.servers()
         except (ValueError, KeyError, TypeError):
             # Told by another release, perhaps.
             log.warning("relay_not_understood")

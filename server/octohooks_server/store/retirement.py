@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from octohooks_server.store import deliveries
+from octohooks_server.store import cancelling
 from octohooks_server.store.database import among
 from octohooks_server.store.tables import endpoints
 
@@ -21,7 +21,7 @@ _RETIRING = select(endpoints.c.id, endpoints.c.environment_id, endpoints.c.retir
 
 async def retire(conn: AsyncConnection, *, endpoint_id: str, reason: int, now: datetime) -> None:
     """Cancels what waits for an endpoint; a large remainder is left to `continue_one`."""
-    cancelled = await deliveries.cancel_pending(
+    cancelled = await cancelling.cancel_pending(
         conn, endpoint_id=endpoint_id, reason=reason, now=now, limit=_AT_ONCE
     )
     await conn.execute(
@@ -35,6 +35,13 @@ async def retire_later(
     conn: AsyncConnection, *, endpoint_ids: Collection[str], reason: int
 ) -> None:
     """Leaves all that waits for these endpoints to `continue_one`."""
+    # In the order that all transactions keep, lest they deadlock.
+    await conn.execute(
+        select(endpoints.c.id)
+        .where(among(endpoints.c.id, endpoint_ids))
+        .order_by(endpoints.c.id)
+        .with_for_update()
+    )
     await conn.execute(
         update(endpoints).where(among(endpoints.c.id, endpoint_ids)).values(retire_reason=reason)
     )

@@ -252,7 +252,7 @@ async def _comes_back(server: Server, before: Tenant) -> AsyncOctohooks:
 async def test_a_job_goes_on_where_it_was_after_a_stop_and_a_start(
     home: Home, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(steps, "_MESSAGES_AT_ONCE", 5)
+    monkeypatch.setattr(steps, "_LOOKED_AT_BY_A_JOB", 5)
     count = 40
     switch = Switch()
     async with Receiver(switch) as receiver:
@@ -295,7 +295,7 @@ async def test_a_job_goes_on_where_it_was_after_a_stop_and_a_start(
 async def test_a_job_is_cancelled_when_its_endpoint_goes(
     home: Home, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
-    monkeypatch.setattr(steps, "_MESSAGES_AT_ONCE", 1)
+    monkeypatch.setattr(steps, "_LOOKED_AT_BY_A_JOB", 1)
     async with serving(home) as server, Receiver(respond(500)) as receiver:
         octohooks = (await server.new_tenant()).octohooks
         await octohooks.application.create(uid="acme")

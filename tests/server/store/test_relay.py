@@ -22,6 +22,7 @@ class Server:
         self.recalled: set[str] = set()
         self.due = 0
         self.work = 0
+        self.servers = 0
         self.caught_up = 0
 
     @asynccontextmanager
@@ -34,13 +35,16 @@ class Server:
         def note_work() -> None:
             self.work += 1
 
+        def note_servers() -> None:
+            self.servers += 1
+
         def note_gap() -> None:
             self.caught_up += 1
 
         def hear(ids: Collection[str]) -> None:
             self.events.update(ids)
 
-        hears = Hears(hear, self.recalled.update, note_due, note_work, note_gap)
+        hears = Hears(hear, self.recalled.update, note_due, note_work, note_servers, note_gap)
         task = asyncio.create_task(self.relay.run(hears))
         await eventually(self.is_listening)
         yield
@@ -77,9 +81,10 @@ async def test_the_others_hear_everything_that_is_told_and_the_teller_does_not(
     one.relay.tell_recall(["ep_1"])
     one.relay.tell_due()
     one.relay.tell_work()
+    one.relay.tell_servers()
 
     async def has_heard() -> bool:
-        return bool(other.events and other.recalled and other.due and other.work)
+        return bool(other.events and other.recalled and other.due and other.work and other.servers)
 
     await eventually(has_heard)
     assert (other.events, other.recalled) == ({"env_1"}, {"ep_1"})
@@ -90,7 +95,7 @@ async def test_the_others_hear_everything_that_is_told_and_the_teller_does_not(
         return one.due > 0
 
     await eventually(has_been_answered)
-    assert (one.events, one.recalled, one.due, one.work) == (set(), set(), 1, 0)
+    assert (one.events, one.recalled, one.due, one.work, one.servers) == (set(), set(), 1, 0, 0)
 
 
 async def test_more_than_fits_into_one_telling_is_told_in_several(

@@ -69,7 +69,9 @@ async def test_what_is_accepted_after_an_endpoint_is_enabled_again_is_not_cancel
     enabled = await world.endpoint_now(application, endpoint)
     enabled.disabled = False
     async with world.database.write() as conn:
-        await endpoints.store_update(conn, endpoint=enabled, now=world.now)
+        await endpoints.store_update(
+            conn, environment_id=world.environment_id, endpoint=enabled, now=world.now
+        )
     world.pass_time(1)
     (message,) = await world.send(application)
     await continue_to_the_end(world)

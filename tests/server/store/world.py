@@ -16,6 +16,7 @@ from octohooks_server.rules.signing import generate_hmac_secret
 from octohooks_server.store import (
     applications,
     attempts,
+    claims,
     deliveries,
     endpoint_secrets,
     endpoints,
@@ -24,9 +25,10 @@ from octohooks_server.store import (
 from octohooks_server.store import proto_values as values
 from octohooks_server.store.acceptance import Accepted, Draft, accept
 from octohooks_server.store.attempts import Event
+from octohooks_server.store.claims import Claimed
 from octohooks_server.store.database import Database
-from octohooks_server.store.deliveries import Claimed
 from octohooks_server.store.due import DueDelivery, Outcome
+from octohooks_server.store.due_choice import Choice, DueChooser
 from octohooks_server.store.outcomes import Recorded, record_outcomes
 from sqlalchemy.engine import RowMapping
 
@@ -47,6 +49,7 @@ class World:
         self.now = NOON
         self.ids = IdFactory(self.clock, os.urandom)
         self.environment_id = ""
+        self._chooser = DueChooser()
 
     @classmethod
     async def make(cls, database: Database) -> "World":
@@ -112,6 +115,7 @@ class World:
             )
             await endpoint_secrets.add(
                 conn,
+                environment_id=environment_id or self.environment_id,
                 endpoint_id=made.id,
                 secret=generate_hmac_secret(os.urandom),
                 signature_type=SIGNATURE_TYPE_HMAC_SHA256,
@@ -150,14 +154,27 @@ class World:
         assert all(isinstance(result, Accepted) for result in results), results
         return [draft.message.id for draft in drafts]
 
-    async def claim(
+    async def choose(
         self, *, limit: int = 1_000, room: Callable[[str], int] = lambda endpoint_id: 1_000
-    ) -> Claimed:
-        """Claims what is due now."""
+    ) -> Choice:
+        """Chooses of what is due now, of each endpoint `room(its ID)` at the most."""
+        left: dict[str, int] = {}
+
+        def may_claim(endpoint_id: str) -> bool:
+            left[endpoint_id] = left.get(endpoint_id, room(endpoint_id)) - 1
+            return left[endpoint_id] >= 0
+
+        async with self.database.read() as conn:
+            return await self._chooser.choose(conn, now=self.now, limit=limit, may_claim=may_claim)
+
+    async def claim_chosen(self, choice: Choice) -> Claimed:
+        """Claims what was chosen."""
         async with self.database.write() as conn:
-            return await deliveries.claim_due(
-                conn, now=self.now, limit=limit, lease=LEASE, room=room
-            )
+            return await claims.claim(conn, choice.keys, now=self.now, lease=LEASE)
+
+    async def claim(self, **of_choice: Any) -> Claimed:
+        """Claims what is due now; `of_choice` as `choose` takes it."""
+        return await self.claim_chosen(await self.choose(**of_choice))
 
     async def claim_one(self) -> DueDelivery:
         """Claims the only delivery that is due."""

@@ -1,0 +1,166 @@
+"""Claims: due deliveries that a server takes for itself for a time, and gives back unused."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from octohooks.v1.delivery_pb2 import (
+    CANCEL_REASON_APPLICATION_DELETED,
+    CANCEL_REASON_ENDPOINT_DELETED,
+    CANCEL_REASON_ENDPOINT_DISABLED,
+    CANCEL_REASON_PAYLOAD_DELETED,
+)
+from sqlalchemy import bindparam, func, select, update
+from sqlalchemy.engine import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from octohooks_server.store import environments
+from octohooks_server.store.cancelling import cancel_rows
+from octohooks_server.store.database import among
+from octohooks_server.store.deliveries import BY_KEY, select_by_keys
+from octohooks_server.store.due import DueDelivery, destinations_of
+from octohooks_server.store.tables import applications, deliveries, endpoints, messages
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What came of a claim."""
+
+    deliveries: Sequence[DueDelivery]
+    # Whether some were no longer due, or another server was just claiming them.
+    is_partial: bool
+    # The environments in which deliveries were cancelled.
+    changed_environments: Collection[str]
+
+
+async def claim(
+    conn: AsyncConnection, keys: Collection[tuple[str, str]], *, now: datetime, lease: timedelta
+) -> Claimed:
+    """Claims deliveries, by message and endpoint ID, for this server, as far as they are due.
+
+    Each stays this server's until `now + lease`; after that it falls due again by itself, and the
+    raised claim number keeps a late result of the old claim from being recorded. What can no longer
+    be attempted, since its endpoint is disabled or deleted or its payload is gone, is ended here.
+    """
+    due = (
+        (
+            await conn.execute(
+                select_by_keys(conn.dialect, keys, *deliveries.c).with_for_update(
+                    of=deliveries, skip_locked=True
+                )
+            )
+        )
+        .mappings()
+        .all()
+    )
+    # They were chosen before they were held.
+    due = [row for row in due if row["due_at"] is not None and row["due_at"] <= now]
+    payloads = {
+        row.id: row
+        for row in await conn.execute(
+            select(
+                messages.c.id, messages.c.event_type, messages.c.trace_parent, messages.c.payload
+            ).where(among(messages.c.id, {row["message_id"] for row in due}))
+        )
+    }
+    endpoint_rows = {
+        row["id"]: row
+        for row in (
+            await conn.execute(
+                select(
+                    endpoints,
+                    applications.c.deleted_at.label("application_deleted_at"),
+                    applications.c.rate_limit.label("application_rate_limit"),
+                )
+                .join(applications, applications.c.id == endpoints.c.application_id)
+                .where(among(endpoints.c.id, {row["endpoint_id"] for row in due}))
+            )
+        ).mappings()
+    }
+    settings = await environments.find_settings(
+        conn, list({row["environment_id"] for row in endpoint_rows.values()})
+    )
+    destinations = await destinations_of(
+        conn, list(endpoint_rows.values()), settings=settings, now=now
+    )
+    lease_ends_at = now + lease
+    claimed: list[DueDelivery] = []
+    ended: dict[int, list[RowMapping]] = {}
+    for row in due:
+        reason = _obstacle(endpoint_rows[row["endpoint_id"]], payloads[row["message_id"]].payload)
+        if reason is not None:
+            ended.setdefault(reason, []).append(row)
+            continue
+        claimed.append(
+            DueDelivery(
+                destination=destinations[row["endpoint_id"]],
+                message_id=row["message_id"],
+                event_type=payloads[row["message_id"]].event_type,
+                payload=payloads[row["message_id"]].payload,
+                claim=row["claim"] + 1,
+                attempt_count=row["attempt_count"],
+                scheduled_count=row["scheduled_count"],
+                manual=row["manual_requests"] > 0,
+                created_at=row["created_at"],
+                lease_ends_at=lease_ends_at,
+                trace_parent=payloads[row["message_id"]].trace_parent,
+            )
+        )
+    if claimed:
+        await conn.execute(
+            update(deliveries)
+            .where(BY_KEY)
+            .values(claim=deliveries.c.claim + 1, leased=True, due_at=lease_ends_at),
+            [
+                {"of_message": one.message_id, "of_endpoint": one.destination.endpoint_id}
+                for one in claimed
+            ],
+        )
+    changed = await cancel_rows(conn, ended, now=now)
+    return Claimed(claimed, len(due) < len(keys), changed)
+
+
+async def next_due_at(conn: AsyncConnection) -> datetime | None:
+    """When the next delivery falls due; None when none is going to."""
+    due_at: datetime | None = await conn.scalar(
+        select(func.min(deliveries.c.due_at)).where(deliveries.c.due_at.is_not(None))
+    )
+    return due_at
+
+
+async def give_back(
+    conn: AsyncConnection, claimed: Collection[DueDelivery], *, due_at: datetime
+) -> None:
+    """Ends claims that were not used, so that any server may attempt the deliveries at `due_at`."""
+    if claimed:
+        await conn.execute(
+            update(deliveries)
+            .where(BY_KEY, deliveries.c.claim == bindparam("of_claim"), deliveries.c.leased)
+            .values(leased=False, due_at=due_at),
+            [
+                {
+                    "of_message": one.message_id,
+                    "of_endpoint": one.destination.endpoint_id,
+                    "of_claim": one.claim,
+                }
+                for one in sorted(claimed, key=_place)
+            ],
+        )
+
+
+def _obstacle(endpoint: RowMapping, payload: bytes | None) -> int | None:
+    """Why a delivery can no longer be attempted; None when it can."""
+    if endpoint["application_deleted_at"] is not None:
+        return CANCEL_REASON_APPLICATION_DELETED
+    if endpoint["deleted_at"] is not None:
+        return CANCEL_REASON_ENDPOINT_DELETED
+    if endpoint["disabled"]:
+        return CANCEL_REASON_ENDPOINT_DISABLED
+    if payload is None:
+        return CANCEL_REASON_PAYLOAD_DELETED
+    return None
+
+
+def _place(delivery: DueDelivery) -> tuple[str, str]:
+    """Where it stands in the order in which transactions take deliveries, lest they deadlock."""
+    return delivery.message_id, delivery.destination.endpoint_id

@@ -1,0 +1,182 @@
+"""Which of the due deliveries a server is to claim next."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, literal, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from octohooks_server.store.tables import deliveries
+
+# Of what a look may take, one in so many is for what fell due last, and one in so many is for the
+# endpoints in turn, lest either waits behind a backlog that is due longer.
+_SHARE = 4
+# At how many endpoints with a queue one look stops, and of how many it takes more than the first.
+_QUEUES_AT_ONCE = 250
+_LONG_QUEUES_AT_ONCE = 20
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a look came to."""
+
+    # The message and endpoint IDs of what is to be claimed.
+    keys: Sequence[Key]
+    # Whether more was due than was chosen.
+    has_more: bool
+    # Whether there are endpoints with a queue that their turn has not come to.
+    has_more_queues: bool
+
+
+class _Chosen:
+    """What has been chosen so far."""
+
+    def __init__(self, limit: int, may_claim: Callable[[str], bool]) -> None:
+        self._limit = limit
+        self._may_claim = may_claim
+        self._full: set[str] = set()
+        self.keys: dict[Key, None] = {}
+
+    @property
+    def free(self) -> int:
+        """How many more may be chosen."""
+        return self._limit - len(self.keys)
+
+    def has_room(self, endpoint_id: str) -> bool:
+        """Whether an endpoint has not refused any yet."""
+        return endpoint_id not in self._full
+
+    def take(self, keys: Iterable[Key], most: int) -> None:
+        """Chooses at most so many of these, in their order, whose endpoints have room."""
+        enough = min(len(self.keys) + most, self._limit)
+        for key in keys:
+            if len(self.keys) >= enough:
+                return
+            endpoint_id = key[1]
+            if key in self.keys or not self.has_room(endpoint_id):
+                continue
+            if self._may_claim(endpoint_id):
+                self.keys[key] = None
+            else:
+                self._full.add(endpoint_id)
+
+
+class DueChooser:
+    """Chooses, look by look, so that nothing waits behind a backlog of others.
+
+    Most of what a look takes is what is due longest. Where more is due than it can look at, a share
+    goes to what fell due last, so that a retry is not made to wait behind what came before it; and
+    a share goes to the endpoints in turn, so that those whose deliveries are in the middle get
+    some. A look reads a bounded number of rows, each by an index, however much is due.
+    """
+
+    def __init__(self) -> None:
+        # The endpoint behind which the next look goes on with the queues.
+        self._after = ""
+        # How many places looks have had, of which each fourth is of a share, in small looks too.
+        self._places = 0
+
+    async def choose(
+        self, conn: AsyncConnection, *, now: datetime, limit: int, may_claim: Callable[[str], bool]
+    ) -> Choice:
+        """Up to `limit` deliveries that are due.
+
+        `may_claim(endpoint ID)` says whether one more of an endpoint may be claimed, and counts it.
+        """
+        look_at = 2 * limit
+        chosen = _Chosen(limit, may_claim)
+        longest = await _due(conn, now, look_at)
+        if len(longest) < look_at:
+            self._after = ""
+            chosen.take(longest, limit)
+            return Choice(list(chosen.keys), len(longest) > len(chosen.keys), False)
+        before, self._places = self._places, self._places + limit
+        of_newest = self._places // _SHARE - before // _SHARE
+        of_queues = (self._places + _SHARE // 2) // _SHARE - (before + _SHARE // 2) // _SHARE
+        if of_newest:
+            chosen.take(await _due(conn, now, 2 * of_newest, newest=True), of_newest)
+        chosen.take(longest, chosen.free - of_queues)
+        has_more_queues = False
+        if chosen.free:
+            has_more_queues = await self._take_from_queues(conn, chosen, now, look_at)
+        chosen.take(longest, chosen.free)
+        return Choice(list(chosen.keys), True, has_more_queues)
+
+    async def _take_from_queues(
+        self, conn: AsyncConnection, chosen: _Chosen, now: datetime, look_at: int
+    ) -> bool:
+        """Goes on with the endpoints where the last look stopped; answers whether some are left."""
+        queues = await _queues(conn, self._after, now)
+        seen = 0
+        for endpoint_id, first in queues:
+            if not chosen.free:
+                break
+            seen += 1
+            if first is not None:
+                chosen.take([(first, endpoint_id)], 1)
+        is_last = seen == len(queues) < _QUEUES_AT_ONCE
+        self._after = "" if is_last else queues[seen - 1][0]
+        with_room = [id for id, first in queues[:seen] if first and chosen.has_room(id)]
+        for endpoint_id in with_room[:_LONG_QUEUES_AT_ONCE]:
+            if not chosen.free:
+                break
+            chosen.take(await _due(conn, now, look_at, endpoint_id=endpoint_id), chosen.free)
+        return not is_last
+
+
+async def _due(
+    conn: AsyncConnection,
+    now: datetime,
+    limit: int,
+    *,
+    newest: bool = False,
+    endpoint_id: str | None = None,
+) -> Sequence[Key]:
+    """The keys of what is due longest, or of what fell due last, of all or of one endpoint."""
+    query = select(deliveries.c.message_id, deliveries.c.endpoint_id).where(
+        deliveries.c.due_at <= now
+    )
+    if endpoint_id is not None:
+        query = query.where(deliveries.c.endpoint_id == endpoint_id)
+    order = deliveries.c.due_at.desc() if newest else deliveries.c.due_at
+    rows = await conn.execute(query.order_by(order).limit(limit))
+    return [(row.message_id, row.endpoint_id) for row in rows]
+
+
+async def _queues(
+    conn: AsyncConnection, after: str, now: datetime
+) -> Sequence[tuple[str, str | None]]:
+    """The next endpoints behind this one for which something waits, and what is due longest there.
+
+    Reads a few index entries for each of them, whatever the length of its queue.
+    """
+    waiting = deliveries.c.due_at.is_not(None)
+    queue = (
+        select(func.min(deliveries.c.endpoint_id).label("endpoint_id"), literal(1).label("number"))
+        .where(waiting, deliveries.c.endpoint_id > after)
+        .cte("queue", recursive=True)
+    )
+    following = (
+        select(func.min(deliveries.c.endpoint_id))
+        .where(waiting, deliveries.c.endpoint_id > queue.c.endpoint_id)
+        .scalar_subquery()
+    )
+    queue = queue.union_all(
+        select(following, queue.c.number + 1).where(
+            queue.c.endpoint_id.is_not(None), queue.c.number < _QUEUES_AT_ONCE
+        )
+    )
+    first = (
+        select(deliveries.c.message_id)
+        .where(deliveries.c.endpoint_id == queue.c.endpoint_id, deliveries.c.due_at <= now)
+        .order_by(deliveries.c.due_at)
+        .limit(1)
+        .scalar_subquery()
+    )
+    rows = await conn.execute(
+        select(queue.c.endpoint_id, first.label("first")).where(queue.c.endpoint_id.is_not(None))
+    )
+    return [(row.endpoint_id, row.first) for row in rows]
