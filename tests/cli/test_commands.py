@@ -13,6 +13,7 @@ from octohooks.v1 import (
     api_key_service_pb2,
     application_service_pb2,
     attempt_service_pb2,
+    audit_service_pb2,
     endpoint_service_pb2,
     environment_service_pb2,
     event_type_service_pb2,
@@ -20,6 +21,7 @@ from octohooks.v1 import (
     message_service_pb2,
     operational_webhook_service_pb2,
 )
+from octohooks.v1.api_key_pb2 import API_KEY_ROLE_APPLICATION
 from octohooks.v1.attempt_pb2 import ATTEMPT_OUTCOME_FAILED
 from octohooks.v1.delivery_pb2 import DELIVERY_STATUS_FAILED, DELIVERY_STATUS_PENDING
 from octohooks.v1.endpoint_pb2 import SIGNATURE_TYPE_ED25519, SIGNATURE_TYPE_HMAC_SHA256
@@ -98,6 +100,34 @@ CASES: list[tuple[str, Message]] = [
         ),
     ),
     ("api-key create", made(api_key_service_pb2.CreateApiKeyRequest, api_key={})),
+    (
+        "api-key create --role application --application u --max-requests-per-second 20"
+        " --max-watches 3",
+        made(
+            api_key_service_pb2.CreateApiKeyRequest,
+            api_key={
+                "role": API_KEY_ROLE_APPLICATION,
+                "application": "u",
+                "max_requests_per_second": 20,
+                "max_watches": 3,
+            },
+        ),
+    ),
+    ("audit list", made(audit_service_pb2.ListAuditEventsRequest, **PAGE)),
+    (
+        "audit list --environment env_1 --actor operator --method UpdateEndpoint --resource ep_1"
+        " --after 2026-02-01T00:00Z --before 2026-02-01T00:00Z --limit 6",
+        made(
+            audit_service_pb2.ListAuditEventsRequest,
+            environment="env_1",
+            actor="operator",
+            methods=["UpdateEndpoint"],
+            resource="ep_1",
+            after=FEBRUARY,
+            before=FEBRUARY,
+            page_size=7,
+        ),
+    ),
     (
         "api-key list --environment env_1",
         made(api_key_service_pb2.ListApiKeysRequest, environment="env_1", **PAGE),
@@ -603,6 +633,8 @@ def test_a_new_key_is_shown_with_the_warning_that_it_is_shown_once(
     result = run("api-key", "create")
     assert [line.split() for line in result.stdout.splitlines()] == [
         ["api", "key", "id", "key_1"],
+        ["api", "key", "max", "requests", "per", "second", "0"],
+        ["api", "key", "max", "watches", "0"],
         ["key", "the-key"],
     ]
     assert "never shown again" in result.stderr

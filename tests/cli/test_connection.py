@@ -1,12 +1,15 @@
 """Where the command line takes the connection and the form of its output from."""
 
 import json
+from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from octohooks import Octohooks
 from octohooks.v1.application_service_pb2 import GetApplicationResponse, ListApplicationsResponse
 
+from tests.certificates import Authority
 from tests.cli.conftest import Run
 from tests.cli.messages import made
 from tests.sdk.fake_server import FakeServer
@@ -92,6 +95,36 @@ def test_one_thing_is_one_line_of_json(run: Run, server: FakeServer) -> None:
         ),
     )
     assert run("application", "get", "a", "--json").stdout == '{"id": "app_1", "name": "ü"}\n'
+
+
+def test_certificates_come_from_files(run: Run, tmp_path: Path) -> None:
+    authority = Authority.make()
+    issued = authority.issue("127.0.0.1")
+    files = {"ca": authority.pem().encode(), "key": issued.key, "own": issued.certificate}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    credentials = grpc.ssl_server_credentials(
+        [(issued.key, issued.certificate)], authority.pem().encode(), require_client_auth=True
+    )
+    with FakeServer(credentials=credentials) as mutual:
+        result = run(
+            *("--tls-ca", str(tmp_path / "ca"), "--tls-client-certificate", str(tmp_path / "own")),
+            *("--tls-client-key", str(tmp_path / "key"), "application", "list"),
+            *("--target", mutual.target),
+        )
+        assert result.exit_code == 0, result.output
+        assert len(mutual.received) == 1
+
+
+def test_a_file_with_certificates_that_is_not_there_is_an_error_of_usage(
+    run: Run, server: FakeServer, tmp_path: Path
+) -> None:
+    assert run("application", "list", "--tls-ca", str(tmp_path / "none")).exit_code == 2
+    gone = {"OCTOHOOKS_TLS_CA": str(tmp_path / "none")}
+    result = run("application", "list", env=gone)
+    assert result.exit_code == 2
+    assert "OCTOHOOKS_TLS_CA" in result.stderr
+    assert server.received == []
 
 
 @pytest.mark.parametrize(("options", "tls"), [([], None), (["--plaintext"], False)])

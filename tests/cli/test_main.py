@@ -41,6 +41,12 @@ def test_serve_without_the_servers_packages_says_what_to_install(package: str) -
     assert "pip install 'octohooks[server]'" in result.stderr
 
 
+def test_doctor_without_the_servers_packages_says_what_to_install() -> None:
+    result = without("sqlalchemy", "doctor")
+    assert result.returncode == 1
+    assert "the package sqlalchemy is missing" in result.stderr
+
+
 def test_other_commands_do_without_the_servers_packages() -> None:
     assert without("structlog", "application", "--help").returncode == 0
 

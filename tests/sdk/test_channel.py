@@ -1,17 +1,15 @@
 """Where the API key may go in the clear, and how the server is connected to."""
 
-import datetime
-import ipaddress
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from octohooks import Unavailable
-from octohooks.channel import connection
+from octohooks.channel import Certificates, connection
 
+from tests.certificates import Authority
 from tests.sdk.conftest import Connect
 from tests.sdk.fake_server import FakeServer
 
@@ -75,52 +73,109 @@ def test_an_encrypting_client_sends_nothing_to_a_server_in_the_clear(
     assert server.received == []
 
 
-class Certificate(NamedTuple):
-    """A certificate that signs itself, for 127.0.0.1."""
-
-    key: bytes
-    chain: bytes
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority.make()
 
 
-def certificate() -> Certificate:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "octohooks test")])
-    now = datetime.datetime.now(datetime.UTC)
-    built = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
-            critical=False,
-        )
-        .sign(key, hashes.SHA256())
+@pytest.fixture
+def encrypted(authority: Authority) -> Iterator[FakeServer]:
+    """A server on this machine that speaks TLS."""
+    issued = authority.issue("127.0.0.1")
+    credentials = grpc.ssl_server_credentials([(issued.key, issued.certificate)])
+    with FakeServer(credentials=credentials) as encrypted:
+        yield encrypted
+
+
+@pytest.fixture
+def mutual(authority: Authority) -> Iterator[FakeServer]:
+    """The same, for clients that show a certificate of the same authority."""
+    issued = authority.issue("127.0.0.1")
+    credentials = grpc.ssl_server_credentials(
+        [(issued.key, issued.certificate)],
+        root_certificates=authority.pem().encode(),
+        require_client_auth=True,
     )
-    return Certificate(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        ),
-        built.public_bytes(serialization.Encoding.PEM),
-    )
+    with FakeServer(credentials=credentials) as mutual:
+        yield mutual
 
 
-def test_credentials_of_a_private_authority_are_used(connect: Connect) -> None:
-    key, chain = certificate()
-    with FakeServer(credentials=grpc.ssl_server_credentials([(key, chain)])) as encrypted:
-        trusting = connect(
-            target=encrypted.target, tls=grpc.ssl_channel_credentials(root_certificates=chain)
-        )
-        trusting.application.get("some-user")
-        assert len(encrypted.received) == 1
-        with pytest.raises(Unavailable):
-            connect(target=encrypted.target, tls=True).application.get("some-user")
-        assert len(encrypted.received) == 1
+def test_a_private_authority_is_trusted_where_it_is_given_and_else_it_is_not(
+    connect: Connect, encrypted: FakeServer, authority: Authority
+) -> None:
+    roots = authority.pem().encode()
+    for options in (
+        {"root_certificates": roots},
+        {"tls": grpc.ssl_channel_credentials(root_certificates=roots)},
+    ):
+        connect(target=encrypted.target, **options).application.get("some-user")
+    assert len(encrypted.received) == 2
+    with pytest.raises(Unavailable):
+        connect(target=encrypted.target, tls=True).application.get("some-user")
+    assert len(encrypted.received) == 2
+
+
+def test_a_client_shows_its_certificate_to_a_server_that_wants_one(
+    connect: Connect, mutual: FakeServer, authority: Authority
+) -> None:
+    roots = authority.pem().encode()
+    shown = authority.issue("a client")
+    connect(
+        target=mutual.target,
+        root_certificates=roots,
+        client_certificate=shown.certificate,
+        client_key=shown.key,
+    ).application.get("some-user")
+    with pytest.raises(Unavailable):
+        connect(target=mutual.target, root_certificates=roots).application.get("some-user")
+    assert len(mutual.received) == 1
+
+
+def test_the_environment_names_files_with_certificates(
+    connect: Connect,
+    mutual: FakeServer,
+    authority: Authority,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """And they are reason enough to encrypt what stays on this machine, unless told otherwise."""
+    shown = authority.issue("a client")
+    for name, content in (
+        ("CA", authority.pem().encode()),
+        ("CLIENT_CERTIFICATE", shown.certificate),
+        ("CLIENT_KEY", shown.key),
+    ):
+        file = tmp_path / name
+        file.write_bytes(content)
+        monkeypatch.setenv(f"OCTOHOOKS_TLS_{name}", f"{file}\n")
+    connect(target=mutual.target).application.get("some-user")
+    assert len(mutual.received) == 1
+    assert connection("key", mutual.target, False, ()).credentials is None
+
+
+def test_a_file_that_cannot_be_read_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("OCTOHOOKS_TLS_CA", str(tmp_path / "gone.pem"))
+    with pytest.raises(ValueError, match=r"OCTOHOOKS_TLS_CA is .*gone\.pem, which cannot be read"):
+        connection("key", None, None, ())
+
+
+@pytest.mark.parametrize(
+    ("tls", "certificates"),
+    [
+        (False, Certificates(root_certificates=b"-----BEGIN CERTIFICATE-----")),
+        (grpc.ssl_channel_credentials(), Certificates(b"-----BEGIN CERTIFICATE-----")),
+        (None, Certificates(client_certificate=b"-----BEGIN CERTIFICATE-----")),
+        (None, Certificates(client_key=b"-----BEGIN PRIVATE KEY-----")),
+        (None, Certificates(root_certificates=b"/etc/ssl/authority.pem")),
+    ],
+)
+def test_certificates_that_make_no_sense_are_refused(
+    tls: bool | grpc.ChannelCredentials | None, certificates: Certificates
+) -> None:
+    with pytest.raises(ValueError, match="certificate"):
+        connection("key", "octohooks.example.com:443", tls, (), certificates)
 
 
 def test_what_stays_on_this_machine_never_goes_through_a_proxy(

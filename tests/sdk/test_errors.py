@@ -22,6 +22,7 @@ from octohooks import (
     OctohooksError,
     OutOfRange,
     PermissionDenied,
+    RateLimited,
     ResourceExhausted,
     Unauthenticated,
     Unavailable,
@@ -153,6 +154,18 @@ def test_the_details_of_a_refusal_can_be_read(client: Octohooks, server: FakeSer
     assert error.request_id == "req-1"
 
 
+def test_a_limit_that_waiting_helps_against_is_a_rate_limit(
+    client: Octohooks, server: FakeServer
+) -> None:
+    exhausted = grpc.StatusCode.RESOURCE_EXHAUSTED
+    error = refused(
+        client, server, exhausted, "too many watches", RetryInfo(retry_delay=Duration(seconds=3))
+    )
+    assert type(error) is RateLimited
+    assert error.retry_after == timedelta(seconds=3)
+    assert type(refused(client, server, exhausted, "too large")) is ResourceExhausted
+
+
 def test_an_internal_error_has_the_correlation_id_as_its_request_id(
     client: Octohooks, server: FakeServer
 ) -> None:
@@ -181,7 +194,7 @@ def test_details_that_cannot_be_read_leave_code_and_message(
 ) -> None:
     def garbled(_: Any, context: grpc.ServicerContext) -> NoReturn:
         context.set_trailing_metadata(
-            (("grpc-status-details-bin", b"\xff\xff"), ("x-request-id", "r"))
+            (("grpc-status-details-bin", b"\xff\xff"), ("request-id", "r"))
         )
         context.abort(grpc.StatusCode.NOT_FOUND, "no such thing")
         raise AssertionError

@@ -11,7 +11,7 @@ from google.protobuf.message import Message as ProtobufMessage
 from google.protobuf.timestamp_pb2 import Timestamp
 from octohooks import Octohooks
 from octohooks.calls import SERVICES
-from octohooks.v1.api_key_pb2 import ApiKey
+from octohooks.v1.api_key_pb2 import API_KEY_ROLE_APPLICATION, ApiKey
 from octohooks.v1.api_key_service_pb2 import (
     CreateApiKeyRequest,
     ListApiKeysRequest,
@@ -38,6 +38,7 @@ from octohooks.v1.attempt_service_pb2 import (
     WatchAttemptsRequest,
     WatchAttemptsResponse,
 )
+from octohooks.v1.audit_service_pb2 import ListAuditEventsRequest
 from octohooks.v1.delivery_pb2 import DELIVERY_STATUS_FAILED, DELIVERY_STATUS_PENDING
 from octohooks.v1.endpoint_pb2 import SIGNATURE_TYPE_ED25519, SIGNATURE_TYPE_HMAC_SHA256, Endpoint
 from octohooks.v1.endpoint_service_pb2 import (
@@ -160,6 +161,51 @@ CASES = [
         lambda c: c.api_key.create(name="billing", environment="env_1", expire_time=NOON),
         CreateApiKeyRequest(
             environment="env_1", api_key=ApiKey(name="billing", expire_time=NOON_TIMESTAMP)
+        ),
+    ),
+    Case(
+        "create API key of one application",
+        lambda c: c.api_key.create(
+            role="application",
+            application="some-user",
+            max_requests_per_second=20,
+            max_watches=3,
+        ),
+        CreateApiKeyRequest(
+            api_key=ApiKey(
+                role=API_KEY_ROLE_APPLICATION,
+                application="some-user",
+                max_requests_per_second=20,
+                max_watches=3,
+            )
+        ),
+    ),
+    Case(
+        "list the audit log",
+        lambda c: [*c.audit.list()],
+        ListAuditEventsRequest(page_size=50),
+    ),
+    Case(
+        "list some of the audit log",
+        lambda c: [
+            *c.audit.list(
+                environment="env_1",
+                actor="operator",
+                methods=["UpdateEndpoint"],
+                resource="ep_1",
+                after=NOON,
+                before=NOON,
+                page_size=7,
+            )
+        ],
+        ListAuditEventsRequest(
+            environment="env_1",
+            actor="operator",
+            methods=["UpdateEndpoint"],
+            resource="ep_1",
+            after=NOON_TIMESTAMP,
+            before=NOON_TIMESTAMP,
+            page_size=7,
         ),
     ),
     Case(

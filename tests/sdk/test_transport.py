@@ -7,7 +7,8 @@ from typing import Any, NoReturn
 
 import grpc
 import pytest
-from octohooks import DeadlineExceeded, NotFound, Octohooks, Unavailable
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
+from octohooks import DeadlineExceeded, NotFound, Octohooks, RateLimited, Unavailable
 from octohooks.v1.application_pb2 import Application
 from octohooks.v1.application_service_pb2 import (
     CreateApplicationResponse,
@@ -232,3 +233,61 @@ def test_an_error_on_a_later_page_comes_after_the_items_before_it(
     assert next(applications).name == "a"
     with pytest.raises(NotFound):
         next(applications)
+
+
+def refuse_as_too_often(
+    delay: timedelta, reason: str = "RATE_LIMITED"
+) -> Callable[[grpc.ServicerContext], NoReturn]:
+    """Refuses as a server does that is asked too often."""
+    retry = RetryInfo()
+    retry.retry_delay.FromTimedelta(delay)
+
+    def end(context: grpc.ServicerContext) -> NoReturn:
+        info = ErrorInfo(reason=reason, domain="octohooks")
+        refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "slow down", info, retry)
+
+    return end
+
+
+def test_a_call_that_comes_too_often_is_made_again_when_the_server_says(
+    client: Octohooks, server: FakeServer
+) -> None:
+    answer = GetApplicationResponse(application=Application(id="app_1"))
+    end = refuse_as_too_often(timedelta(milliseconds=1))
+    server.on("GetApplication", unavailable_before(2, answer, end))
+
+    assert client.application.get("some-user").id == "app_1"
+    assert len(server.received) == 3
+
+
+def test_a_create_that_comes_too_often_keeps_its_idempotency_key(
+    client: Octohooks, server: FakeServer
+) -> None:
+    end = refuse_as_too_often(timedelta(milliseconds=1))
+    server.on("CreateApplication", unavailable_before(1, CreateApplicationResponse(), end))
+
+    client.application.create()
+
+    first, second = (received.metadata["idempotency-key"] for received in server.received)
+    assert first == second
+
+
+def test_a_call_does_not_wait_beyond_its_own_time(client: Octohooks, server: FakeServer) -> None:
+    end = refuse_as_too_often(timedelta(minutes=5))
+    server.on("GetApplication", lambda request, context: end(context))
+
+    with pytest.raises(RateLimited) as raised:
+        client.application.get("some-user")
+
+    assert raised.value.retry_after == timedelta(minutes=5)
+    assert len(server.received) == 1
+
+
+def test_another_limit_is_not_tried_again(client: Octohooks, server: FakeServer) -> None:
+    end = refuse_as_too_often(timedelta(milliseconds=1), reason="TOO_MANY_WATCHES")
+    server.on("GetApplication", lambda request, context: end(context))
+
+    with pytest.raises(RateLimited):
+        client.application.get("some-user")
+
+    assert len(server.received) == 1

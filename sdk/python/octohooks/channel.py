@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
@@ -76,16 +77,57 @@ class Connection:
         return grpc.aio.secure_channel(self.target, self.credentials, self.options)
 
 
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """What to trust and what to show, in PEM; None where nothing is said."""
+
+    root_certificates: bytes | None = None
+    client_certificate: bytes | None = None
+    client_key: bytes | None = None
+
+    def __bool__(self) -> bool:
+        return self != Certificates()
+
+    def or_from_environment(self) -> "Certificates":
+        """These, and from the files that the environment names what these say nothing of. A
+        certificate and its key come from one place."""
+        client = (self.client_certificate, self.client_key)
+        if client == (None, None):
+            client = (
+                _file_of("OCTOHOOKS_TLS_CLIENT_CERTIFICATE"),
+                _file_of("OCTOHOOKS_TLS_CLIENT_KEY"),
+            )
+        return Certificates(self.root_certificates or _file_of("OCTOHOOKS_TLS_CA"), *client)
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """Raises ValueError for a certificate without its key, and for what is not in PEM."""
+        if (self.client_certificate is None) != (self.client_key is None):
+            raise ValueError("a client's certificate and its key are only good together")
+        for name, pem in (
+            ("root certificates", self.root_certificates),
+            ("client certificate", self.client_certificate),
+            ("client key", self.client_key),
+        ):
+            # gRPC would say no more than that no server answers.
+            if pem is not None and b"-----BEGIN " not in pem:
+                raise ValueError(f"the {name} are not in PEM form")
+        return grpc.ssl_channel_credentials(
+            self.root_certificates, self.client_key, self.client_certificate
+        )
+
+
 def connection(
     api_key: str | None,
     target: str | None,
     tls: bool | grpc.ChannelCredentials | None,
     options: Sequence[ChannelOption],
+    certificates: Certificates = Certificates(),
 ) -> Connection:
     """The connection that a client's arguments and the environment ask for.
 
     Raises:
-        ValueError: there is no API key, or it holds what no key holds.
+        ValueError: there is no API key, or it holds what no key holds; or certificates cannot be
+            had, or contradict `tls`.
     """
     api_key = (api_key or os.environ.get("OCTOHOOKS_API_KEY", "")).strip()
     if not api_key:
@@ -94,18 +136,41 @@ def connection(
         raise ValueError("the API key holds spaces or characters other than ASCII")
     target = (target or os.environ.get("OCTOHOOKS_TARGET", "")).strip() or DEFAULT_TARGET
     local = is_local(target)
-    if tls is None:
-        tls = not local
-    if tls is True:
-        tls = grpc.ssl_channel_credentials()
     # A proxy from the environment would carry to another host what is meant to stay on this one.
     proxy: tuple[ChannelOption, ...] = (("grpc.enable_http_proxy", 0),) if local else ()
     return Connection(
         target=target,
-        credentials=tls or None,
+        credentials=_credentials(tls, local, certificates),
         options=_merged(_OPTIONS, proxy, options),
         metadata=(("authorization", f"Bearer {api_key}"),),
     )
+
+
+def _credentials(
+    tls: bool | grpc.ChannelCredentials | None, local: bool, certificates: Certificates
+) -> grpc.ChannelCredentials | None:
+    if certificates and tls not in (None, True):
+        raise ValueError("certificates are given, and tls says not to use them")
+    if isinstance(tls, grpc.ChannelCredentials):
+        return tls
+    if tls is False:
+        return None
+    certificates = certificates.or_from_environment()
+    # Certificates are reason enough to encrypt, even on this machine.
+    if tls is None and local and not certificates:
+        return None
+    return certificates.credentials()
+
+
+def _file_of(variable: str) -> bytes | None:
+    """What the file holds that an environment variable names; None when it is not set."""
+    path = os.environ.get(variable, "").strip()
+    if not path:
+        return None
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(f"{variable} is {path}, which cannot be read: {error.strerror}") from None
 
 
 def is_local(target: str) -> bool:

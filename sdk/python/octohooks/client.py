@@ -13,11 +13,12 @@ from typing import Generic, Self
 import grpc
 
 from octohooks.backoff import Backoff
-from octohooks.channel import ChannelOption, Connection, connection
+from octohooks.channel import Certificates, ChannelOption, Connection, connection
 from octohooks.resource import TransportT
 from octohooks.resources.api_key import ApiKeyResource
 from octohooks.resources.application import ApplicationResource
 from octohooks.resources.attempt import AttemptResource
+from octohooks.resources.audit import AuditResource
 from octohooks.resources.delivery import DeliveryResource
 from octohooks.resources.endpoint import EndpointResource
 from octohooks.resources.environment import EnvironmentResource
@@ -42,6 +43,7 @@ class _Client(abc.ABC, Generic[TransportT]):
     attempt: AttemptResource[TransportT]
     operational_webhook: OperationalWebhookResource[TransportT]
     job: JobResource[TransportT]
+    audit: AuditResource[TransportT]
 
     def __init__(
         self,
@@ -52,6 +54,9 @@ class _Client(abc.ABC, Generic[TransportT]):
         timeout: float | timedelta | None = 10.0,
         reconnect: Backoff | None = None,
         channel_options: Sequence[ChannelOption] = (),
+        root_certificates: bytes | None = None,
+        client_certificate: bytes | None = None,
+        client_key: bytes | None = None,
     ) -> None:
         """Connects with the first call.
 
@@ -59,19 +64,32 @@ class _Client(abc.ABC, Generic[TransportT]):
             api_key: a key of an environment, or the operator's; unless given, `OCTOHOOKS_API_KEY`.
             target: where the server is, as a gRPC target such as `octohooks.example.com:443`;
                 unless given, `OCTOHOOKS_TARGET`, and then `localhost:50051`.
-            tls: whether to encrypt, or the credentials to do it with, such as those of a private
-                certificate authority. Unless given, everything but loopback and unix sockets is.
+            tls: whether to encrypt, or gRPC's own credentials to do it with. Unless given,
+                everything but loopback and unix sockets is, and with certificates these too.
             timeout: how long a call may take, its retries included, in seconds; None for no limit.
                 Iterations over a watch or over acknowledgements have none.
             reconnect: the waits before a watch or a stream of messages connects again.
             channel_options: gRPC channel arguments, which replace those of the same names.
+            root_certificates: the authorities to trust, in PEM; unless given, those in the file
+                that `OCTOHOOKS_TLS_CA` names, and then those that gRPC comes with.
+            client_certificate: what this client shows of itself where the server wants mutual TLS,
+                in PEM; unless given, from the file `OCTOHOOKS_TLS_CLIENT_CERTIFICATE`.
+            client_key: its private key, in PEM; unless given, from the file
+                `OCTOHOOKS_TLS_CLIENT_KEY`.
 
         Raises:
-            ValueError: no API key is given, or it holds what no key holds.
+            ValueError: no API key is given, or it holds what no key holds; or certificates cannot
+                be read, or `tls` says not to use them.
         """
         self._use(
             self._transport_over(
-                connection(api_key, target, tls, channel_options),
+                connection(
+                    api_key,
+                    target,
+                    tls,
+                    channel_options,
+                    Certificates(root_certificates, client_certificate, client_key),
+                ),
                 _seconds(timeout),
                 reconnect or Backoff(),
             )
@@ -95,6 +113,7 @@ class _Client(abc.ABC, Generic[TransportT]):
         self.attempt = AttemptResource(transport)
         self.operational_webhook = OperationalWebhookResource(transport)
         self.job = JobResource(transport)
+        self.audit = AuditResource(transport)
 
     def with_timeout(self, timeout: float | timedelta | None) -> Self:
         """This client with another time limit for each call, over the same connection."""

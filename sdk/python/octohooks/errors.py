@@ -78,7 +78,9 @@ class OctohooksError(Exception):
 
     @property
     def request_id(self) -> str | None:
-        """What finds the call in the server's log, where the server says so."""
+        """What finds the call in the server's log and in its audit log; the server tells it with
+        every answer. None when the call did not get there, and for one item of a batch or stream.
+        """
         info = self._detail(RequestInfo)
         return (
             (info.request_id if info else None)
@@ -138,6 +140,10 @@ class ResourceExhausted(OctohooksError):
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
+class RateLimited(ResourceExhausted):
+    """A limit was reached that waiting helps against; `retry_after` tells how long."""
+
+
 class FailedPrecondition(OctohooksError):
     """Things are not in the state that the call needs; `reason` tells what is in the way."""
 
@@ -195,7 +201,7 @@ def error_from_rpc(error: grpc.RpcError) -> OctohooksError:
         call.code(),
         call.details() or "",
         _status_details(trailing.get(_STATUS_KEY)),
-        request_id=trailing.get("x-request-id"),
+        request_id=trailing.get("request-id") or trailing.get("x-request-id"),
     )
 
 
@@ -224,9 +230,12 @@ def _error(
     details: Sequence[Message],
     request_id: str | None = None,
 ) -> OctohooksError:
-    return _CLASSES.get(code, OctohooksError)(
+    error = _CLASSES.get(code, OctohooksError)(
         message, code=code, details=details, request_id=request_id
     )
+    if type(error) is ResourceExhausted and error.retry_after is not None:
+        return RateLimited(message, code=code, details=details, request_id=request_id)
+    return error
 
 
 def _status_details(serialized: bytes | None) -> Sequence[Message]:

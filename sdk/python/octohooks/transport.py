@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from typing import Any, Self, TypeVar
 from weakref import WeakSet
@@ -16,6 +17,7 @@ from octohooks.cancellation import task_is_cancelled
 from octohooks.channel import Connection
 from octohooks.errors import Cancelled, error_from_rpc
 from octohooks.outbox import Acknowledgement
+from octohooks.patience import Patience
 from octohooks.publish import publish, publish_async
 from octohooks.v1.attempt_service_pb2 import WatchAttemptsRequest, WatchAttemptsResponse
 from octohooks.v1.message_service_pb2 import PublishMessagesRequest, PublishMessagesResponse
@@ -59,13 +61,17 @@ class Transport:
                 request_serializer=request_type.SerializeToString,
                 response_deserializer=call.response_type.FromString,
             )
-        try:
-            response = rpc(
-                call.request, timeout=self._timeout, metadata=_metadata(self._connection, call)
-            )
-        except grpc.RpcError as error:
-            raise error_from_rpc(error) from error
-        return call.read(response)
+        metadata = _metadata(self._connection, call)
+        patience = Patience(self._timeout, self._reconnect)
+        while True:
+            try:
+                return call.read(rpc(call.request, timeout=patience.left(), metadata=metadata))
+            except grpc.RpcError as error:
+                refusal = error_from_rpc(error)
+                pause = patience.pause_after(refusal)
+                if pause is None:
+                    raise refusal from error
+            time.sleep(pause)
 
     def list(self, listing: Listing[T]) -> Iterator[T]:
         page_token = None
@@ -139,17 +145,23 @@ class AsyncTransport:
                 request_serializer=request_type.SerializeToString,
                 response_deserializer=call.response_type.FromString,
             )
-        try:
-            response = await rpc(
-                call.request, timeout=self._timeout, metadata=_metadata(self._connection, call)
-            )
-        except grpc.RpcError as error:
-            raise error_from_rpc(error) from error
-        except asyncio.CancelledError:
-            if task_is_cancelled():
-                raise
-            raise Cancelled("the client was closed") from None
-        return call.read(response)
+        metadata = _metadata(self._connection, call)
+        patience = Patience(self._timeout, self._reconnect)
+        while True:
+            try:
+                response = await rpc(call.request, timeout=patience.left(), metadata=metadata)
+            except grpc.RpcError as error:
+                refusal = error_from_rpc(error)
+                pause = patience.pause_after(refusal)
+                if pause is None:
+                    raise refusal from error
+            except asyncio.CancelledError:
+                if task_is_cancelled():
+                    raise
+                raise Cancelled("the client was closed") from None
+            else:
+                return call.read(response)
+            await asyncio.sleep(pause)
 
     async def list(self, listing: Listing[T]) -> AsyncIterator[T]:
         page_token = None

@@ -29,6 +29,7 @@ JsonValue: TypeAlias = Mapping[str, Any] | Sequence[Any] | str | bytes
 """A JSON document: a mapping or a sequence is written as compact JSON; `str` and `bytes` are JSON
 text already and go as they are."""
 
+ApiKeyRoleValue: TypeAlias = Literal["full", "send", "read", "application"] | int
 SignatureTypeValue: TypeAlias = Literal["hmac_sha256", "ed25519"] | int
 DeliveryStatusValue: TypeAlias = Literal["pending", "succeeded", "failed", "cancelled"] | int
 AttemptOutcomeValue: TypeAlias = Literal["succeeded", "failed"] | int
@@ -55,6 +56,10 @@ class ApiKeyValues(TypedDict, total=False):
 
     name: str | None
     expire_time: TimeValue | None
+    role: ApiKeyRoleValue | None
+    application: str | None
+    max_requests_per_second: int | None
+    max_watches: int | None
 
 
 class ApplicationValues(TypedDict, total=False):

@@ -3,6 +3,7 @@ import { connection, type ConnectionOptions } from "./connection.js";
 import { ApiKeyResource } from "./resources/apiKey.js";
 import { ApplicationResource } from "./resources/application.js";
 import { AttemptResource } from "./resources/attempt.js";
+import { AuditResource } from "./resources/audit.js";
 import { DeliveryResource } from "./resources/delivery.js";
 import { EndpointResource } from "./resources/endpoint.js";
 import { EnvironmentResource } from "./resources/environment.js";
@@ -37,6 +38,7 @@ export class Octohooks {
   readonly attempt: AttemptResource;
   readonly operationalWebhook: OperationalWebhookResource;
   readonly job: JobResource;
+  readonly audit: AuditResource;
   readonly #transport: Transport;
 
   /**
@@ -61,6 +63,7 @@ export class Octohooks {
     this.attempt = new AttemptResource(transport);
     this.operationalWebhook = new OperationalWebhookResource(transport);
     this.job = new JobResource(transport);
+    this.audit = new AuditResource(transport);
   }
 
   /**

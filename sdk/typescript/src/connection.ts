@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 
 import { credentials, type ChannelCredentials, type ChannelOptions } from "@grpc/grpc-js";
@@ -6,11 +7,18 @@ import { version } from "./version.js";
 
 /** Certificates in PEM, for a private certificate authority or for mutual TLS. */
 export interface TlsOptions {
-  /** The authorities to trust; unless given, those that Node.js comes with. */
+  /**
+   * The authorities to trust; unless given, those in the file that the environment variable
+   * `OCTOHOOKS_TLS_CA` names, and then those that Node.js comes with.
+   */
   rootCertificates?: Uint8Array | string | undefined;
-  /** What this client shows of itself, together with its `privateKey`. */
-  certificateChain?: Uint8Array | string | undefined;
-  privateKey?: Uint8Array | string | undefined;
+  /**
+   * What this client shows of itself where the server wants mutual TLS; unless given, from the file
+   * `OCTOHOOKS_TLS_CLIENT_CERTIFICATE`.
+   */
+  clientCertificate?: Uint8Array | string | undefined;
+  /** Its private key; unless given, from the file `OCTOHOOKS_TLS_CLIENT_KEY`. */
+  clientKey?: Uint8Array | string | undefined;
 }
 
 export interface ConnectionOptions {
@@ -21,7 +29,7 @@ export interface ConnectionOptions {
   target?: string | undefined;
   /**
    * Whether to encrypt, or the certificates to do it with. Unless given, everything but loopback and
-   * unix sockets is encrypted.
+   * unix sockets is encrypted, and with certificates from the environment these too.
    */
   tls?: boolean | TlsOptions | undefined;
   /** gRPC channel arguments, which replace those of the same names. */
@@ -79,7 +87,7 @@ const OPTIONS: ChannelOptions = {
 /**
  * The connection that a client's arguments and the environment ask for.
  *
- * @throws TypeError there is no API key, or it holds what no key holds.
+ * @throws TypeError there is no API key, or it holds what no key holds; or certificates cannot be had.
  */
 export function connection(apiKey: string | undefined, options: ConnectionOptions): Connection {
   const key = (apiKey || process.env["OCTOHOOKS_API_KEY"] || "").trim();
@@ -93,7 +101,7 @@ export function connection(apiKey: string | undefined, options: ConnectionOption
   const local = isLocal(target);
   return {
     target,
-    credentials: channelCredentials(options.tls ?? !local),
+    credentials: channelCredentials(options.tls, local),
     options: {
       ...OPTIONS,
       // A proxy from the environment would carry to another host what is meant to stay on this one.
@@ -104,16 +112,52 @@ export function connection(apiKey: string | undefined, options: ConnectionOption
   };
 }
 
-function channelCredentials(tls: boolean | TlsOptions): ChannelCredentials {
+function channelCredentials(
+  tls: boolean | TlsOptions | undefined,
+  local: boolean,
+): ChannelCredentials {
   if (tls === false) {
     return credentials.createInsecure();
   }
-  const { rootCertificates, privateKey, certificateChain } = tls === true ? {} : tls;
-  return credentials.createSsl(pem(rootCertificates), pem(privateKey), pem(certificateChain));
+  const certificates = certificatesOf(typeof tls === "object" ? tls : {});
+  // Certificates are reason enough to encrypt, even on this machine.
+  if (tls === undefined && local && certificates.every((one) => one === null)) {
+    return credentials.createInsecure();
+  }
+  const [rootCertificates, clientKey, clientCertificate] = certificates;
+  if ((clientKey === null) !== (clientCertificate === null)) {
+    throw new TypeError("a client's certificate and its key are only good together");
+  }
+  return credentials.createSsl(rootCertificates, clientKey, clientCertificate);
+}
+
+type Certificates = [root: Buffer | null, clientKey: Buffer | null, client: Buffer | null];
+
+/** What is given, and the rest from files; a certificate and its key come from one place. */
+function certificatesOf(given: TlsOptions): Certificates {
+  const root = pem(given.rootCertificates) ?? fileOf("OCTOHOOKS_TLS_CA");
+  const key = pem(given.clientKey);
+  const certificate = pem(given.clientCertificate);
+  return key === null && certificate === null
+    ? [root, fileOf("OCTOHOOKS_TLS_CLIENT_KEY"), fileOf("OCTOHOOKS_TLS_CLIENT_CERTIFICATE")]
+    : [root, key, certificate];
 }
 
 function pem(value: Uint8Array | string | undefined): Buffer | null {
   return value === undefined ? null : Buffer.from(value as Uint8Array);
+}
+
+/** What the file holds that an environment variable names; null when it is not set. */
+function fileOf(variable: string): Buffer | null {
+  const path = (process.env[variable] ?? "").trim();
+  if (!path) {
+    return null;
+  }
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    throw new TypeError(`${variable} is ${path}, which cannot be read`, { cause: error });
+  }
 }
 
 /** Whether a gRPC target is this machine: a unix socket, `localhost`, or loopback addresses only. */

@@ -49,7 +49,10 @@ export class OctohooksError extends Error {
   readonly resource: ResourceInfo | undefined;
   /** How many seconds to wait before another try, where the server says that waiting helps. */
   readonly retryAfterSeconds: number | undefined;
-  /** What finds the call in the server's log, where the server says so. */
+  /**
+   * What finds the call in the server's log and in its audit log; the server tells it with every
+   * answer. Undefined when the call did not get there, and for one item of a batch or stream.
+   */
   readonly requestId: string | undefined;
 
   constructor(message: string, options: OctohooksErrorOptions = {}) {
@@ -137,8 +140,11 @@ export function errorFromCall(error: unknown): unknown {
     return error;
   }
   const serialized = error.metadata?.get("grpc-status-details-bin")[0];
-  const requestId = error.metadata?.get("x-request-id")[0]?.toString();
-  return errorOf(error.code, error.details, statusDetails(serialized), requestId);
+  const [requestId] = [
+    ...(error.metadata?.get("request-id") ?? []),
+    ...(error.metadata?.get("x-request-id") ?? []),
+  ];
+  return errorOf(error.code, error.details, statusDetails(serialized), requestId?.toString());
 }
 
 /** The error for one refused item of a batch or stream. */

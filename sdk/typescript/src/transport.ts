@@ -21,7 +21,8 @@ import {
 import type { Backoff } from "./backoff.js";
 import { idempotencyKeyOrNew, type CallOptions, type CreateOptions } from "./calls.js";
 import type { Connection } from "./connection.js";
-import { cancelled, errorFromCall, type OctohooksError } from "./errors.js";
+import { cancelled, errorFromCall, RateLimited, type OctohooksError } from "./errors.js";
+import { Pause } from "./pause.js";
 
 /** What ends when the client is closed. */
 export interface Cancellable {
@@ -141,8 +142,52 @@ export class Transport {
       throw cancelled("the call was cancelled", signal.reason);
     }
     const serializedRequest = serialized(method.input, request);
-    const options: GrpcCallOptions =
-      timeoutSeconds === Infinity ? {} : { deadline: Date.now() + timeoutSeconds * 1000 };
+    const deadline = Date.now() + timeoutSeconds * 1000;
+    for (let refusals = 1; ; refusals += 1) {
+      try {
+        return await this.#once(method, serializedRequest, metadata, deadline, signal);
+      } catch (error) {
+        const pause = this.#pauseAfter(error, refusals);
+        if (pause === undefined || Date.now() + pause * 1000 >= deadline) {
+          throw error;
+        }
+        await this.#wait(pause, signal);
+      }
+    }
+  }
+
+  /** How many seconds to wait before the call is made again; undefined when it is not to be. */
+  #pauseAfter(error: unknown, refusals: number): number | undefined {
+    // Nothing of such a call was done, so that it can be made again.
+    const again = error instanceof RateLimited && error.reason === "RATE_LIMITED";
+    return again
+      ? Math.max(error.retryAfterSeconds ?? 0, this.reconnect.delay(refusals))
+      : undefined;
+  }
+
+  /** Waits, unless the call is cancelled or the client closed meanwhile. */
+  async #wait(seconds: number, signal: AbortSignal | undefined): Promise<void> {
+    const pause = new Pause();
+    const end = (): void => pause.end();
+    const untrack = this.track({ cancel: end });
+    signal?.addEventListener("abort", end, { once: true });
+    await pause.for(seconds);
+    signal?.removeEventListener("abort", end);
+    untrack();
+    if (signal?.aborted) {
+      throw cancelled("the call was cancelled", signal.reason);
+    }
+    this.#checkOpen();
+  }
+
+  #once<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodUnary<I, O>,
+    serializedRequest: Buffer,
+    metadata: Metadata,
+    deadline: number,
+    signal: AbortSignal | undefined,
+  ): Promise<MessageShape<O>> {
+    const options: GrpcCallOptions = deadline === Infinity ? {} : { deadline };
     return new Promise((resolve, reject) => {
       const call = this.#client.makeUnaryRequest(
         pathOf(method),

@@ -1,10 +1,13 @@
 /** The messages, enums and services of the API, generated from the protos. */
+export * from "./gen/octohooks/v1/access_pb.js";
 export * from "./gen/octohooks/v1/api_key_pb.js";
 export * from "./gen/octohooks/v1/api_key_service_pb.js";
 export * from "./gen/octohooks/v1/application_pb.js";
 export * from "./gen/octohooks/v1/application_service_pb.js";
 export * from "./gen/octohooks/v1/attempt_pb.js";
 export * from "./gen/octohooks/v1/attempt_service_pb.js";
+export * from "./gen/octohooks/v1/audit_pb.js";
+export * from "./gen/octohooks/v1/audit_service_pb.js";
 export * from "./gen/octohooks/v1/delivery_pb.js";
 export * from "./gen/octohooks/v1/endpoint_pb.js";
 export * from "./gen/octohooks/v1/endpoint_service_pb.js";

@@ -6,6 +6,7 @@
 
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 
+import type { ApiKeyRole } from "./gen/octohooks/v1/api_key_pb.js";
 import type { AttemptEventKind } from "./gen/octohooks/v1/attempt_service_pb.js";
 import type { AttemptOutcome } from "./gen/octohooks/v1/attempt_pb.js";
 import type { DeliveryStatus } from "./gen/octohooks/v1/delivery_pb.js";
@@ -32,6 +33,7 @@ export type JsonDocument = object | string | Uint8Array;
 /** Values by names, all of them text. */
 export type Texts = Readonly<Record<string, string>>;
 
+export type ApiKeyRoleValue = "full" | "send" | "read" | "application" | ApiKeyRole;
 export type SignatureTypeValue = "hmac_sha256" | "ed25519" | SignatureType;
 export type DeliveryStatusValue = "pending" | "succeeded" | "failed" | "cancelled" | DeliveryStatus;
 export type AttemptOutcomeValue = "succeeded" | "failed" | AttemptOutcome;
@@ -50,6 +52,11 @@ export type EnvironmentValues = Optional<{
 export type ApiKeyValues = Optional<{
   name: string;
   expireTime: TimeValue;
+  role: ApiKeyRoleValue;
+  /** The ID or UID of the application that a key of the role `application` is confined to. */
+  application: string;
+  maxRequestsPerSecond: number;
+  maxWatches: number;
 }>;
 
 /** The fields of an application, as in `octohooks.v1.Application`. */
@@ -164,6 +171,21 @@ export type DeliveryFilters = MessageFilters &
 export type AttemptFilters = MessageFilters &
   About &
   Optional<{ outcomes: readonly AttemptOutcomeValue[] }>;
+
+/** What of the audit log is shown; unless told, all of it. */
+export type AuditFilters = PageOptions &
+  Optional<{
+    /** The ID of an environment; another than the key's own is not found. */
+    environment: string;
+    /** The ID of the key that it was done with, or `operator`. */
+    actor: string;
+    /** Names of RPCs, such as `UpdateEndpoint`. */
+    methods: readonly string[];
+    /** The ID of what it was about, or of the application that this belongs to. */
+    resource: string;
+    after: TimeValue;
+    before: TimeValue;
+  }>;
 
 /**
  * A delivery: a message and an endpoint, each an ID or a UID. The application is needed where one of

@@ -14,7 +14,15 @@ import { FakeServer } from "./fakeServer.js";
 import { Setup } from "./setup.js";
 
 const setup = new Setup();
-const VARIABLES = ["OCTOHOOKS_API_KEY", "OCTOHOOKS_TARGET", "grpc_proxy", "http_proxy"];
+const VARIABLES = [
+  "OCTOHOOKS_API_KEY",
+  "OCTOHOOKS_TARGET",
+  "OCTOHOOKS_TLS_CA",
+  "OCTOHOOKS_TLS_CLIENT_CERTIFICATE",
+  "OCTOHOOKS_TLS_CLIENT_KEY",
+  "grpc_proxy",
+  "http_proxy",
+];
 let before: Record<string, string | undefined> = {};
 
 beforeEach(() => {
@@ -124,6 +132,40 @@ test(
     }
   },
 );
+
+test("a client shows its certificate, from options or the environment", { skip }, async () => {
+  const path = (name: string): string => join(certificates ?? "", name);
+  const [authority, pair] = [readFileSync(path("authority.pem")), readFileSync(path("server.pem"))];
+  const keys = { cert_chain: pair, private_key: pair };
+  const server = await FakeServer.start(
+    "127.0.0.1:0",
+    ServerCredentials.createSsl(authority, [keys], true),
+  );
+  const { target } = server;
+  try {
+    const tls = { rootCertificates: authority, clientCertificate: pair, clientKey: pair };
+    await setup.connect("key", { target, tls }).application.get("some-user");
+    await assert.rejects(
+      setup.connect("key", { target, tls: { rootCertificates: authority } }).application.get("x"),
+      Unavailable,
+    );
+    process.env["OCTOHOOKS_TLS_CA"] = path("authority.pem");
+    process.env["OCTOHOOKS_TLS_CLIENT_CERTIFICATE"] = path("server.pem");
+    process.env["OCTOHOOKS_TLS_CLIENT_KEY"] = path("server.pem");
+    await setup.connect("key", { target }).application.get("some-user");
+    assert.equal(server.received.length, 2);
+    assert.equal(connection("key", { target, tls: false }).credentials._isSecure(), false);
+  } finally {
+    server.stop();
+  }
+});
+
+test("certificates that cannot be had are refused with a sentence", () => {
+  process.env["OCTOHOOKS_TLS_CA"] = "/nowhere/authority.pem";
+  assert.throws(() => connection("key", {}), /OCTOHOOKS_TLS_CA is \/nowhere\/authority.pem/);
+  delete process.env["OCTOHOOKS_TLS_CA"];
+  assert.throws(() => connection("key", { tls: { clientKey: "PEM" } }), /only good together/);
+});
 
 test("a unix socket is a target", async () => {
   const folder = mkdtempSync(join(tmpdir(), "octohooks-"));

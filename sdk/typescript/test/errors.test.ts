@@ -157,7 +157,7 @@ test("a refusal without details has none", async () => {
 test("details that cannot be read leave code and message", async () => {
   const refusal = new Refusal(status.NOT_FOUND, "no such thing");
   refusal.metadata.set("grpc-status-details-bin", Buffer.from([0xff, 0xff]));
-  refusal.metadata.set("x-request-id", "r");
+  refusal.metadata.set("request-id", "r");
   const error = await refused(refusal);
   assert.ok(error instanceof octohooks.NotFound);
   assert.equal(error.message, "no such thing");

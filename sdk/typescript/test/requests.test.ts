@@ -65,6 +65,23 @@ const CALLS: Record<string, [(client: Octohooks) => unknown, object][]> = {
       (client) => client.apiKey.create({ environment: "env_1", name: "billing", expireTime: NOON }),
       { environment: "env_1", apiKey: { name: "billing", expireTime: NOON_JSON } },
     ],
+    [
+      (client) =>
+        client.apiKey.create({
+          role: "application",
+          application: "some-user",
+          maxRequestsPerSecond: 20,
+          maxWatches: 3,
+        }),
+      {
+        apiKey: {
+          role: "API_KEY_ROLE_APPLICATION",
+          application: "some-user",
+          maxRequestsPerSecond: 20,
+          maxWatches: 3,
+        },
+      },
+    ],
   ],
   ListApiKeys: [
     [
@@ -416,6 +433,32 @@ const CALLS: Record<string, [(client: Octohooks) => unknown, object][]> = {
       { ...ABOUT, ...FILTERS_JSON, outcomes: ["ATTEMPT_OUTCOME_FAILED"], pageSize: 50 },
     ],
   ],
+  ListAuditEvents: [
+    [(client) => all(client.audit.list()), { pageSize: 50 }],
+    [
+      (client) =>
+        all(
+          client.audit.list({
+            environment: "env_1",
+            actor: "operator",
+            methods: ["UpdateEndpoint"],
+            resource: "ep_1",
+            after: NOON,
+            before: NOON,
+            pageSize: 3,
+          }),
+        ),
+      {
+        environment: "env_1",
+        actor: "operator",
+        methods: ["UpdateEndpoint"],
+        resource: "ep_1",
+        after: NOON_JSON,
+        before: NOON_JSON,
+        pageSize: 3,
+      },
+    ],
+  ],
   GetAttempt: [[(client) => client.attempt.get("atmpt_1"), { attempt: "atmpt_1" }]],
   WatchAttempts: [
     [
@@ -547,7 +590,7 @@ test("PublishMessages sends a request for each message", async () => {
 
 test("every RPC of the contract has a method", () => {
   const contract = SERVICES.flatMap((service) => service.methods.map((method) => method.name));
-  assert.equal(contract.length, 52);
+  assert.equal(contract.length, 53);
   assert.deepEqual([...Object.keys(CALLS), "PublishMessages"].sort(), contract.sort());
 });
 

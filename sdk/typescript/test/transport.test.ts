@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import { create, type Message } from "@bufbuild/protobuf";
 import { status } from "@grpc/grpc-js";
-import { Cancelled, DeadlineExceeded, NotFound, Unavailable } from "octohooks";
+import { Cancelled, DeadlineExceeded, NotFound, RateLimited, Unavailable } from "octohooks";
 import {
   CreateApplicationResponseSchema,
   GetApplicationResponseSchema,
@@ -14,6 +14,7 @@ import {
   type ListApplicationsResponse,
 } from "octohooks/v1";
 
+import { ErrorInfoSchema, RetryInfoSchema } from "../dist/gen/google/rpc/error_details_pb.js";
 import { leftWaitingAtAStop, Refusal, unavailable, type Handler } from "./fakeServer.js";
 import { all, Happening, Setup } from "./setup.js";
 
@@ -233,4 +234,51 @@ test("an error on a later page comes after the items before it", async () => {
   const applications = setup.client.application.list();
   assert.equal((await applications.next()).value?.name, "a");
   await assert.rejects(applications.next(), NotFound);
+});
+
+/** Refuses as a server does that is asked too often. */
+function tooOften(nanos: number): Refusal {
+  return new Refusal(
+    status.RESOURCE_EXHAUSTED,
+    "slow down",
+    [ErrorInfoSchema, create(ErrorInfoSchema, { reason: "RATE_LIMITED" })],
+    [RetryInfoSchema, create(RetryInfoSchema, { retryDelay: { nanos } })],
+  );
+}
+
+test("a call that comes too often is made again when the server says", async () => {
+  const application = { id: "app_1" };
+  setup.server.on(
+    "GetApplication",
+    refusingBefore(2, create(GetApplicationResponseSchema, { application }), () =>
+      tooOften(1_000_000),
+    ),
+  );
+  assert.equal((await setup.client.application.get("some-user")).id, "app_1");
+  assert.equal(setup.server.received.length, 3);
+});
+
+test("a call does not wait beyond its own time", async () => {
+  setup.server.on("GetApplication", () => Promise.reject(tooOften(900_000_000)));
+  await assert.rejects(
+    setup.client.application.get("some-user", { timeoutSeconds: 0.5 }),
+    (error) => error instanceof RateLimited && error.retryAfterSeconds === 0.9,
+  );
+  assert.equal(setup.server.received.length, 1);
+});
+
+test("a wait for the server's leave ends with the call's signal", async () => {
+  const controller = new AbortController();
+  setup.server.on("GetApplication", () => {
+    setTimeout(() => controller.abort(), 20);
+    return Promise.reject(tooOften(999_000_000));
+  });
+  await assert.rejects(
+    setup.client.application.get("some-user", {
+      timeoutSeconds: Infinity,
+      signal: controller.signal,
+    }),
+    Cancelled,
+  );
+  assert.equal(setup.server.received.length, 1);
 });

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from octohooks.v1.api_key_pb2 import ApiKey
+from octohooks.v1.api_key_pb2 import ApiKey, ApiKeyRole
 from octohooks.v1.api_key_service_pb2 import (
     CreateApiKeyRequest,
     CreateApiKeyResponse,
@@ -18,6 +18,7 @@ from octohooks.v1.api_key_service_pb2 import (
 from octohooks.v1.api_key_service_pb2_grpc import ApiKeyServiceServicer
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from octohooks_server.api.audit import AuditLog, fields_set
 from octohooks_server.api.authentication import (
     API_KEY_PREFIX,
     Authenticator,
@@ -32,11 +33,12 @@ from octohooks_server.api.gate import Context
 from octohooks_server.api.idempotency import once
 from octohooks_server.errors import NotFound
 from octohooks_server.rules.ids import API_KEY
-from octohooks_server.store import api_keys, environments
+from octohooks_server.store import api_keys, applications, environments
 
 _OUTPUT_ONLY = ("id", "environment", "display_prefix", "last_used_time", "create_time")
 _NO_OVERLAP = timedelta(0)
 _MAX_OVERLAP = timedelta(days=7)
+_MAX_LIMIT = 100_000
 
 R = TypeVar("R", CreateApiKeyResponse, RotateApiKeyResponse)
 
@@ -57,6 +59,7 @@ class ApiKeyServicer(ApiKeyServiceServicer):
         self._clock = wall or dependencies.clock
         self._random_bytes = dependencies.random_bytes
         self._authenticator = authenticator
+        self._audit = AuditLog(dependencies)
 
     async def CreateApiKey(
         self, request: CreateApiKeyRequest, context: Context
@@ -67,6 +70,7 @@ class ApiKeyServicer(ApiKeyServiceServicer):
         _check_environment_reference(checks, caller, request.environment)
         checks.output_only("api_key", request.api_key, _OUTPUT_ONLY)
         checks.text("api_key.name", request.api_key.name, most=256)
+        wanted = _wanted(checks, caller, request.api_key)
         expires_at = checks.time("api_key.expire_time", request.api_key, "expire_time")
         if expires_at is not None and expires_at <= now:
             checks.problem("api_key.expire_time", "The time must lie in the future.")
@@ -76,16 +80,29 @@ class ApiKeyServicer(ApiKeyServiceServicer):
             environment_id = await _environment_of(conn, caller, request.environment)
 
             async def make() -> CreateApiKeyResponse:
-                return await self._make(
+                if wanted.application:
+                    wanted.application = await applications.get_id(
+                        conn, environment_id=environment_id, reference=wanted.application
+                    )
+                response = await self._make(
                     conn,
                     CreateApiKeyResponse,
                     environment_id=environment_id,
-                    name=request.api_key.name,
+                    wanted=wanted,
                     expires_at=expires_at,
                     now=now,
                 )
+                await self._audit.record(
+                    conn,
+                    "api_key",
+                    response.api_key.id,
+                    environment_id=environment_id,
+                    application_id=wanted.application,
+                    changed=fields_set(request.api_key),
+                )
+                return response
 
-            return await once(conn, caller, request, make, CreateApiKeyResponse, now=now)
+            return await once(conn, request, make, CreateApiKeyResponse, now=now)
 
     async def ListApiKeys(
         self, request: ListApiKeysRequest, context: Context
@@ -128,20 +145,32 @@ class ApiKeyServicer(ApiKeyServiceServicer):
 
                 async def make() -> RotateApiKeyResponse:
                     old = await api_keys.get(
-                        conn, id=request.api_key, environment_id=caller.environment_id
+                        conn,
+                        id=request.api_key,
+                        environment_id=caller.environment_id,
+                        for_update=True,
                     )
                     response = await self._make(
                         conn,
                         RotateApiKeyResponse,
                         environment_id=old.environment,
-                        name=old.name,
+                        wanted=old,
                         expires_at=None,
                         now=now,
                     )
                     await api_keys.set_expiry(conn, id=old.id, expires_at=now + overlap)
+                    for key in (old, response.api_key):
+                        await self._audit.record(
+                            conn,
+                            "api_key",
+                            key.id,
+                            environment_id=old.environment,
+                            application_id=old.application,
+                            changed=["expire_time"] if key is old else fields_set(key),
+                        )
                     return response
 
-                response = await once(conn, caller, request, make, RotateApiKeyResponse, now=now)
+                response = await once(conn, request, make, RotateApiKeyResponse, now=now)
         return response
 
     async def RevokeApiKey(
@@ -153,8 +182,18 @@ class ApiKeyServicer(ApiKeyServiceServicer):
         checks.done()
         with self._authenticator.changing():
             async with self._database.write() as conn:
+                key = await api_keys.get(
+                    conn, id=request.api_key, environment_id=caller.environment_id
+                )
                 await api_keys.remove(
                     conn, id=request.api_key, environment_id=caller.environment_id
+                )
+                await self._audit.record(
+                    conn,
+                    "api_key",
+                    key.id,
+                    environment_id=key.environment,
+                    application_id=key.application,
                 )
         return RevokeApiKeyResponse()
 
@@ -164,23 +203,50 @@ class ApiKeyServicer(ApiKeyServiceServicer):
         answer: Callable[..., R],
         *,
         environment_id: str,
-        name: str,
+        wanted: ApiKey,
         expires_at: datetime | None,
         now: datetime,
     ) -> R:
-        """Makes a key and the one answer that shows it."""
+        """Makes a key as it is wanted, and the one answer that shows it."""
         key = new_key(API_KEY_PREFIX, self._random_bytes)
         made: ApiKey = await api_keys.create(
             conn,
             id=self._ids.new(API_KEY),
             environment_id=environment_id,
-            name=name,
+            api_key=wanted,
             key_hash=hash_key(key),
             display_prefix=display_prefix(key),
             expires_at=expires_at,
             now=now,
         )
         return answer(api_key=made, key=key)
+
+
+def _wanted(checks: Checks, caller: Caller, asked: ApiKey) -> ApiKey:
+    """The name, role, application and limits of a key that is asked for."""
+    wanted = ApiKey(
+        name=asked.name,
+        role=asked.role or ApiKeyRole.API_KEY_ROLE_FULL,
+        application=asked.application,
+        max_requests_per_second=asked.max_requests_per_second,
+        max_watches=asked.max_watches,
+    )
+    of_one_application = wanted.role == ApiKeyRole.API_KEY_ROLE_APPLICATION
+    checks.reference("api_key.application", wanted.application, required=of_one_application)
+    if wanted.application and not of_one_application:
+        checks.problem(
+            "api_key.application", "Only a key with the role `application` is confined to one."
+        )
+    for name in ("max_requests_per_second", "max_watches"):
+        limit, own = getattr(wanted, name), getattr(caller, name)
+        if limit > _MAX_LIMIT:
+            checks.problem(f"api_key.{name}", f"A limit is at most {_MAX_LIMIT:,}.")
+        elif own and limit > own:
+            checks.problem(f"api_key.{name}", f"The key that makes it may do no more than {own:,}.")
+        elif own and limit == 0:
+            # Without one it could do more than the key that makes it.
+            setattr(wanted, name, own)
+    return wanted
 
 
 def _check_environment_reference(checks: Checks, caller: Caller, reference: str) -> None:

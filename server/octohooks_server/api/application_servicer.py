@@ -1,5 +1,6 @@
 """ApplicationService."""
 
+from collections.abc import Collection
 from contextlib import suppress
 
 from octohooks.v1.application_pb2 import Application
@@ -19,6 +20,8 @@ from octohooks.v1.application_service_pb2_grpc import ApplicationServiceServicer
 from octohooks.v1.delivery_pb2 import CANCEL_REASON_APPLICATION_DELETED
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from octohooks_server.api.audit import AuditLog, fields_changed, fields_set
+from octohooks_server.api.authentication import Authenticator
 from octohooks_server.api.caller import current_caller, environment_of_caller
 from octohooks_server.api.checks import Checks
 from octohooks_server.api.dependencies import Dependencies
@@ -27,7 +30,7 @@ from octohooks_server.api.gate import Context
 from octohooks_server.api.idempotency import once
 from octohooks_server.errors import AlreadyExists
 from octohooks_server.rules.ids import APPLICATION
-from octohooks_server.store import applications, endpoints, retirement
+from octohooks_server.store import api_keys, applications, endpoints, retirement
 from octohooks_server.store.operational import ENDPOINT_DELETED, Notice, notify
 
 _CHANGEABLE = ("uid", "name", "rate_limit", "metadata")
@@ -51,7 +54,9 @@ def check_new_application(checks: Checks, field: str, application: Application) 
 class ApplicationServicer(ApplicationServiceServicer):
     """Manages the applications of the caller's environment."""
 
-    def __init__(self, dependencies: Dependencies) -> None:
+    def __init__(self, dependencies: Dependencies, authenticator: Authenticator) -> None:
+        self._authenticator = authenticator
+        self._audit = AuditLog(dependencies)
         self._database = dependencies.database
         self._tokens = dependencies.tokens
         self._ids = dependencies.ids
@@ -73,11 +78,16 @@ class ApplicationServicer(ApplicationServiceServicer):
 
             async def make() -> CreateApplicationResponse:
                 made = await self._create(conn, environment_id, request.application)
+                await self._audit.record(
+                    conn,
+                    "application",
+                    made.id,
+                    application_id=made.id,
+                    changed=fields_set(request.application),
+                )
                 return CreateApplicationResponse(application=made)
 
-            return await once(
-                conn, current_caller(), request, make, CreateApplicationResponse, now=now
-            )
+            return await once(conn, request, make, CreateApplicationResponse, now=now)
 
     async def GetApplication(
         self, request: GetApplicationRequest, context: Context
@@ -102,7 +112,11 @@ class ApplicationServicer(ApplicationServiceServicer):
         after = self._tokens.open(str, request, environment_id)
         async with self._database.read() as conn:
             page = await applications.list_page(
-                conn, environment_id=environment_id, after=after, limit=limit
+                conn,
+                environment_id=environment_id,
+                only=current_caller().application_id,
+                after=after,
+                limit=limit,
             )
         return ListApplicationsResponse(
             applications=page.items,
@@ -144,6 +158,13 @@ class ApplicationServicer(ApplicationServiceServicer):
                 with suppress(AlreadyExists):
                     stored = await self._create(conn, environment_id, new)
                     break
+            await self._audit.record(
+                conn,
+                "application",
+                stored.id,
+                application_id=stored.id,
+                changed=fields_changed(current, new) if current.id else fields_set(new),
+            )
         return UpdateApplicationResponse(application=stored)
 
     async def DeleteApplication(
@@ -153,12 +174,21 @@ class ApplicationServicer(ApplicationServiceServicer):
         checks = Checks()
         checks.reference("application", request.application)
         checks.done()
+        with self._authenticator.changing():
+            orphans = await self._delete(environment_id, request.application)
+        self._recall(orphans)
+        self._look_for_due()
+        self._wake_background()
+        return DeleteApplicationResponse()
+
+    async def _delete(self, environment_id: str, reference: str) -> Collection[str]:
+        """Deletes an application; answers the IDs of the endpoints that went with it."""
         async with self._database.write() as conn:
             now = self._clock()
-            id = await applications.get_id(
-                conn, environment_id=environment_id, reference=request.application
-            )
+            id = await applications.get_id(conn, environment_id=environment_id, reference=reference)
             await applications.mark_deleted(conn, id=id, now=now)
+            await api_keys.remove_all_of_application(conn, application_id=id)
+            await self._audit.record(conn, "application", id, application_id=id)
             orphans = await endpoints.mark_all_deleted(conn, application_id=id, now=now)
             await retirement.retire_later(
                 conn, endpoint_ids=orphans, reason=CANCEL_REASON_APPLICATION_DELETED
@@ -177,10 +207,7 @@ class ApplicationServicer(ApplicationServiceServicer):
                 now=now,
                 ids=self._ids,
             )
-        self._recall(orphans)
-        self._look_for_due()
-        self._wake_background()
-        return DeleteApplicationResponse()
+        return orphans
 
     async def _create(
         self, conn: AsyncConnection, environment_id: str, application: Application

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import datetime
+from typing import cast
 
 from octohooks.v1.attempt_service_pb2 import (
     GetAttemptRequest,
@@ -21,7 +22,12 @@ from octohooks.v1.attempt_service_pb2_grpc import AttemptServiceServicer
 from octohooks.v1.delivery_pb2 import Delivery
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from octohooks_server.api.caller import current_caller, environment_of_caller
+from octohooks_server.api.audit import AuditLog
+from octohooks_server.api.caller import (
+    current_caller,
+    environment_of_caller,
+    require_own_application,
+)
 from octohooks_server.api.checks import Checks
 from octohooks_server.api.dependencies import Dependencies
 from octohooks_server.api.endpoint_sending import require_enabled
@@ -43,6 +49,7 @@ class AttemptServicer(AttemptServiceServicer):
         self._clock = dependencies.clock
         self._look_for_due = dependencies.look_for_due
         self._watches = watches
+        self._audit = AuditLog(dependencies)
 
     async def ListDeliveries(
         self, request: ListDeliveriesRequest, context: Context
@@ -116,6 +123,7 @@ class AttemptServicer(AttemptServiceServicer):
         checks.done()
         async with self._database.read() as conn:
             attempt = await attempts.get(conn, environment_id=environment_id, id=request.attempt)
+        require_own_application(attempt.application, "attempt", request.attempt)
         return GetAttemptResponse(attempt=attempt)
 
     async def ResendDelivery(
@@ -130,13 +138,16 @@ class AttemptServicer(AttemptServiceServicer):
         async with self._database.write() as conn:
 
             async def make() -> ResendDeliveryResponse:
-                return ResendDeliveryResponse(
-                    delivery=await _request_attempt(conn, environment_id, request, now)
+                delivery = await _request_attempt(conn, environment_id, request, now)
+                await self._audit.record(
+                    conn,
+                    "delivery",
+                    f"{delivery.message}/{delivery.endpoint}",
+                    application_id=delivery.application,
                 )
+                return ResendDeliveryResponse(delivery=delivery)
 
-            response = await once(
-                conn, current_caller(), request, make, ResendDeliveryResponse, now=now
-            )
+            response = await once(conn, request, make, ResendDeliveryResponse, now=now)
         self._look_for_due()
         return response
 
@@ -156,7 +167,8 @@ class AttemptServicer(AttemptServiceServicer):
         matching = EventFilter(scope, frozenset(request.event_types), frozenset(request.kinds))
         start = Start(request.resume_token, since)
         async for response in self._watches.watch(current_caller(), matching, start):
-            yield response
+            # The gate takes either.
+            yield cast(WatchAttemptsResponse, response)
 
 
 async def _request_attempt(

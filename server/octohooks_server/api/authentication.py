@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from octohooks_server.api.caller import Caller
-from octohooks_server.errors import InvalidArgument, Unauthenticated
+from octohooks_server.errors import Unauthenticated
 from octohooks_server.store import api_keys
 from octohooks_server.store.api_keys import KnownKey
 from octohooks_server.store.database import Database
@@ -18,12 +18,14 @@ API_KEY_PREFIX = "octo_"
 OPERATOR_KEY_PREFIX = "octo_operator_"
 _KEY_BYTES = 32
 _DISPLAYED_CHARACTERS = len(API_KEY_PREFIX) + 6
-_MAX_IDEMPOTENCY_KEY = 256
 _MOST_REMEMBERED = 10_000
 # After this, a key that another server revoked has ended here too.
 _REMEMBERED_SECONDS = 3.0
 # How exact the last-used time of a key is; finer would cost a write for every call.
 _LAST_USED_STEP = timedelta(minutes=1)
+_OPERATOR = Caller(environment_id=None, api_key_id=None)
+# Whoever holds a key, and when it ends.
+_Known = tuple[Caller, datetime | None]
 
 
 def new_key(prefix: str, random_bytes: Callable[[int], bytes]) -> str:
@@ -53,22 +55,24 @@ class Authenticator:
         self._database = database
         self._operator_hash = hash_key(operator_key)
         self._clock = clock
-        self._known: dict[bytes, KnownKey] = {}
+        self._known: dict[bytes, _Known] = {}
         self._used_at: dict[str, datetime] = {}
         self._changed = asyncio.Event()
         self._forget_at = 0.0
 
-    async def identify(self, metadata: dict[str, str]) -> Caller:
-        """The caller of a call with this metadata, or Unauthenticated, the same for every cause."""
-        key_hash = hash_key(_bearer_token(metadata.get("authorization", "")))
+    async def identify(self, authorization: str) -> Caller:
+        """Whose call it is that came with this in its metadata, or Unauthenticated, the same for
+        every cause.
+        """
+        key_hash = hash_key(_bearer_token(authorization))
         if hmac.compare_digest(key_hash, self._operator_hash):
-            return Caller(None, None, _idempotency_key(metadata))
-        known = await self._find(key_hash)
+            return _OPERATOR
+        caller, expires_at = await self._find(key_hash)
         now = self._clock()
-        if known.expires_at is not None and known.expires_at <= now:
+        if expires_at is not None and expires_at <= now:
             raise Unauthenticated
-        self._note_use(known, now)
-        return Caller(known.environment_id, known.id, _idempotency_key(metadata))
+        self._note_use(caller, now)
+        return caller
 
     async def is_live(self, caller: Caller) -> bool:
         """Whether the key that opened a call long ago still works, by what is stored now."""
@@ -124,7 +128,7 @@ class Authenticator:
         uses, self._used_at = self._used_at, {}
         return uses
 
-    async def _find(self, key_hash: bytes) -> KnownKey:
+    async def _find(self, key_hash: bytes) -> _Known:
         seconds = asyncio.get_running_loop().time()
         if seconds >= self._forget_at or len(self._known) >= _MOST_REMEMBERED:
             self._known.clear()
@@ -134,18 +138,33 @@ class Authenticator:
             return known
         changed = self._changed
         async with self._database.read() as conn:
-            known = await api_keys.find_by_hash(conn, key_hash)
-        if known is None:
+            key = await api_keys.find_by_hash(conn, key_hash)
+        if key is None:
             raise Unauthenticated
+        known = _caller_with(key), key.expires_at
         if not changed.is_set():
             # Else a key may have been revoked since it was read.
             self._known[key_hash] = known
         return known
 
-    def _note_use(self, known: KnownKey, now: datetime) -> None:
-        last = self._used_at.get(known.id)
+    def _note_use(self, caller: Caller, now: datetime) -> None:
+        id = caller.api_key_id or ""
+        last = self._used_at.get(id)
         if last is None or now - last >= _LAST_USED_STEP:
-            self._used_at[known.id] = now
+            self._used_at[id] = now
+
+
+def _caller_with(key: KnownKey) -> Caller:
+    """Whoever holds this key."""
+    return Caller(
+        environment_id=key.environment_id,
+        api_key_id=key.id,
+        api_key_name=key.name,
+        role=key.role,
+        application_id=key.application_id,
+        max_requests_per_second=key.max_requests_per_second,
+        max_watches=key.max_watches,
+    )
 
 
 def _bearer_token(authorization: str) -> str:
@@ -153,12 +172,3 @@ def _bearer_token(authorization: str) -> str:
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated
     return token.strip()
-
-
-def _idempotency_key(metadata: dict[str, str]) -> str | None:
-    key = metadata.get("idempotency-key")
-    if key is not None and not 1 <= len(key) <= _MAX_IDEMPOTENCY_KEY:
-        raise InvalidArgument.of(
-            "idempotency-key", f"An idempotency key has 1 to {_MAX_IDEMPOTENCY_KEY} characters."
-        )
-    return key

@@ -96,7 +96,14 @@ class EndpointChanges:
             endpoint=endpoint,
             now=now,
         )
-        await self.replace_secret(conn, endpoint=made, secret=secret, overlap=timedelta(0), now=now)
+        await self.replace_secret(
+            conn,
+            environment_id=environment_id,
+            endpoint=made,
+            secret=secret,
+            overlap=timedelta(0),
+            now=now,
+        )
         await self._tell(conn, environment_id, made, [ENDPOINT_CREATED], now)
         return made
 
@@ -118,11 +125,18 @@ class EndpointChanges:
                 new.ClearField("failing_since")
         elif not current.disabled:
             new.disable_reason = DisableReason.DISABLE_REASON_REQUESTED
-        stored = await endpoints.store_update(conn, endpoint=new, now=now)
+        stored = await endpoints.store_update(
+            conn, environment_id=environment_id, endpoint=new, now=now
+        )
         if new.signature_type != current.signature_type:
             await endpoint_secrets.end_all(conn, endpoint_id=stored.id, now=now)
             await self.replace_secret(
-                conn, endpoint=stored, secret="", overlap=timedelta(0), now=now
+                conn,
+                environment_id=environment_id,
+                endpoint=stored,
+                secret="",
+                overlap=timedelta(0),
+                now=now,
             )
         if new.disabled and not current.disabled:
             await retirement.retire(
@@ -148,6 +162,7 @@ class EndpointChanges:
         self,
         conn: AsyncConnection,
         *,
+        environment_id: str,
         endpoint: Endpoint,
         secret: str,
         overlap: timedelta,
@@ -156,6 +171,7 @@ class EndpointChanges:
         """Makes a secret the current one; the one before signs along until the overlap ends."""
         await endpoint_secrets.add(
             conn,
+            environment_id=environment_id,
             endpoint_id=endpoint.id,
             secret=secret or new_secret(endpoint.signature_type, self._random_bytes),
             signature_type=endpoint.signature_type,

@@ -1,5 +1,6 @@
 """The part of EndpointService that is about what endpoints got, get again, or get as a trial."""
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import TypeVar
 
@@ -20,7 +21,8 @@ from octohooks.v1.message_pb2 import Message
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.api.acceptance import Acceptance, AcceptDrafts
-from octohooks_server.api.caller import current_caller, environment_of_caller
+from octohooks_server.api.audit import AuditLog
+from octohooks_server.api.caller import environment_of_caller
 from octohooks_server.api.checks import Checks
 from octohooks_server.api.dependencies import Dependencies
 from octohooks_server.api.gate import Context
@@ -66,6 +68,7 @@ class EndpointSending(EndpointServiceServicer):
         self._clock = dependencies.clock
         self._wake_background = dependencies.wake_background
         self._acceptance = acceptance
+        self._audit = AuditLog(dependencies)
 
     async def GetEndpointStats(
         self, request: GetEndpointStatsRequest, context: Context
@@ -129,13 +132,20 @@ class EndpointSending(EndpointServiceServicer):
                 (accepted,) = await accept(conn, [draft])
                 if isinstance(accepted, OctohooksError):
                     raise accepted
+                await self._record(conn, endpoint)
                 return SendExampleResponse(message=accepted.message)
 
-            return await once(
-                conn, current_caller(), request, make, SendExampleResponse, now=self._clock()
-            )
+            return await once(conn, request, make, SendExampleResponse, now=self._clock())
 
         return await self._acceptance.in_transaction(self._database, store)
+
+    async def _record(
+        self, conn: AsyncConnection, endpoint: Endpoint, changed: Collection[str] = ()
+    ) -> None:
+        """Writes into the audit log that the call was about this endpoint."""
+        await self._audit.record(
+            conn, "endpoint", endpoint.id, application_id=endpoint.application, changed=changed
+        )
 
     async def _begin(
         self,
@@ -175,9 +185,10 @@ class EndpointSending(EndpointServiceServicer):
                     ),
                     now=now,
                 )
+                await self._record(conn, endpoint)
                 return response_type(job=job)
 
-            response = await once(conn, current_caller(), request, make, response_type, now=now)
+            response = await once(conn, request, make, response_type, now=now)
         self._wake_background()
         return response
 

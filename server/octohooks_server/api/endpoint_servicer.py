@@ -22,7 +22,8 @@ from octohooks.v1.endpoint_service_pb2 import (
 )
 
 from octohooks_server.api.acceptance import Acceptance
-from octohooks_server.api.caller import current_caller, environment_of_caller
+from octohooks_server.api.audit import fields_changed, fields_set
+from octohooks_server.api.caller import environment_of_caller
 from octohooks_server.api.checks import Checks
 from octohooks_server.api.dependencies import Dependencies
 from octohooks_server.api.endpoint_changes import EndpointChanges
@@ -93,11 +94,12 @@ class EndpointServicer(EndpointSending):
                     secret=request.secret,
                     now=now,
                 )
+                await self._record(
+                    conn, made, [*fields_set(request.endpoint), *["secret"] * bool(request.secret)]
+                )
                 return CreateEndpointResponse(endpoint=made)
 
-            answer = await once(
-                conn, current_caller(), request, make, CreateEndpointResponse, now=now
-            )
+            answer = await once(conn, request, make, CreateEndpointResponse, now=now)
         self._look_for_due()
         return answer
 
@@ -141,7 +143,6 @@ class EndpointServicer(EndpointSending):
         check_references(request.application, request.endpoint)
         checks = Checks()
         async with self._database.write() as conn:
-            now = self._clock()
             application_id = await applications.get_id(
                 conn, environment_id=environment_id, reference=request.application
             )
@@ -150,6 +151,8 @@ class EndpointServicer(EndpointSending):
                 current = await find(
                     conn, application_id=application_id, reference=request.endpoint, for_update=True
                 )
+                # Not before: it may have been changed while it was waited for.
+                now = self._clock()
                 if current is None:
                     checks.made_by_uid("endpoint", request.endpoint)
                     current = Endpoint(uid=request.endpoint)
@@ -176,6 +179,8 @@ class EndpointServicer(EndpointSending):
                         now=now,
                     )
                     break
+            changed = fields_changed(current, new) if current.id else fields_set(new)
+            await self._record(conn, stored, changed)
         self._changed(environment_id, stored.id)
         return UpdateEndpointResponse(endpoint=stored)
 
@@ -191,6 +196,7 @@ class EndpointServicer(EndpointSending):
             await self._changes.delete(
                 conn, environment_id=environment_id, endpoint=endpoint, now=self._clock()
             )
+            await self._record(conn, endpoint)
         self._changed(environment_id, endpoint.id)
         return DeleteEndpointResponse()
 
@@ -199,11 +205,13 @@ class EndpointServicer(EndpointSending):
     ) -> GetEndpointSecretResponse:
         environment_id = environment_of_caller()
         check_references(request.application, request.endpoint)
-        async with self._database.read() as conn:
+        # Whoever reads a secret can sign with it, so that is written down.
+        async with self._database.write() as conn:
             endpoint = await get_endpoint(
                 conn, environment_id, request.application, request.endpoint
             )
             secrets = await shown_secrets(conn, endpoint_id=endpoint.id, now=self._clock())
+            await self._record(conn, endpoint)
         return GetEndpointSecretResponse(secrets=secrets)
 
     async def RotateEndpointSecret(
@@ -236,14 +244,18 @@ class EndpointServicer(EndpointSending):
                 check_secret(checks, request.secret, endpoint.signature_type)
                 checks.done()
                 await self._changes.replace_secret(
-                    conn, endpoint=endpoint, secret=request.secret, overlap=replaced_for, now=now
+                    conn,
+                    environment_id=environment_id,
+                    endpoint=endpoint,
+                    secret=request.secret,
+                    overlap=replaced_for,
+                    now=now,
                 )
                 secrets = await shown_secrets(conn, endpoint_id=endpoint.id, now=now)
+                await self._record(conn, endpoint, ["secret"])
                 return RotateEndpointSecretResponse(secrets=secrets)
 
-            response = await once(
-                conn, current_caller(), request, make, RotateEndpointSecretResponse, now=now
-            )
+            response = await once(conn, request, make, RotateEndpointSecretResponse, now=now)
         if endpoint_id:
             self._changed(environment_id, endpoint_id)
         return response

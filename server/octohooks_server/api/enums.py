@@ -13,6 +13,11 @@ def unknown_enum_values(message: Message) -> list[tuple[str, int]]:
     return found
 
 
+def has_enums(descriptor: Descriptor) -> bool:
+    """Whether a message of this type can hold an enum value at all."""
+    return bool(_fields_to_look_at(descriptor))
+
+
 def _collect(message: Message, prefix: str, found: list[tuple[str, int]]) -> None:
     for field in _fields_to_look_at(message.DESCRIPTOR):
         value = getattr(message, field.name)

@@ -18,8 +18,8 @@ from octohooks.v1.environment_service_pb2 import (
 )
 from octohooks.v1.environment_service_pb2_grpc import EnvironmentServiceServicer
 
+from octohooks_server.api.audit import AuditLog, fields_changed, fields_set
 from octohooks_server.api.authentication import Authenticator
-from octohooks_server.api.caller import current_caller, require_operator
 from octohooks_server.api.checks import Checks
 from octohooks_server.api.dependencies import Dependencies
 from octohooks_server.api.field_masks import updated
@@ -58,12 +58,12 @@ class EnvironmentServicer(EnvironmentServiceServicer):
         self._wake_background = dependencies.wake_background
         self._recall = dependencies.recall
         self._authenticator = authenticator
+        self._audit = AuditLog(dependencies)
         self._settings_changed = settings_changed
 
     async def CreateEnvironment(
         self, request: CreateEnvironmentRequest, context: Context
     ) -> CreateEnvironmentResponse:
-        require_operator()
         checks = Checks()
         checks.output_only("environment", request.environment, _OUTPUT_ONLY)
         _check_environment(checks, "environment", request.environment)
@@ -76,16 +76,20 @@ class EnvironmentServicer(EnvironmentServiceServicer):
                 made = await environments.create(
                     conn, id=self._ids.new(ENVIRONMENT), environment=request.environment, now=now
                 )
+                await self._audit.record(
+                    conn,
+                    "environment",
+                    made.id,
+                    environment_id=made.id,
+                    changed=fields_set(request.environment),
+                )
                 return CreateEnvironmentResponse(environment=made)
 
-            return await once(
-                conn, current_caller(), request, make, CreateEnvironmentResponse, now=now
-            )
+            return await once(conn, request, make, CreateEnvironmentResponse, now=now)
 
     async def GetEnvironment(
         self, request: GetEnvironmentRequest, context: Context
     ) -> GetEnvironmentResponse:
-        require_operator()
         checks = Checks()
         checks.reference("environment", request.environment)
         checks.done()
@@ -96,7 +100,6 @@ class EnvironmentServicer(EnvironmentServiceServicer):
     async def ListEnvironments(
         self, request: ListEnvironmentsRequest, context: Context
     ) -> ListEnvironmentsResponse:
-        require_operator()
         checks = Checks()
         limit = checks.page_size(request.page_size)
         checks.done()
@@ -111,7 +114,6 @@ class EnvironmentServicer(EnvironmentServiceServicer):
     async def UpdateEnvironment(
         self, request: UpdateEnvironmentRequest, context: Context
     ) -> UpdateEnvironmentResponse:
-        require_operator()
         checks = Checks()
         checks.reference("environment", request.environment)
         checks.done()
@@ -123,13 +125,19 @@ class EnvironmentServicer(EnvironmentServiceServicer):
             stored = await environments.store_update(
                 conn, id=request.environment, environment=new, now=self._clock()
             )
+            await self._audit.record(
+                conn,
+                "environment",
+                current.id,
+                environment_id=current.id,
+                changed=fields_changed(current, new),
+            )
         self._settings_changed(request.environment)
         return UpdateEnvironmentResponse(environment=stored)
 
     async def DeleteEnvironment(
         self, request: DeleteEnvironmentRequest, context: Context
     ) -> DeleteEnvironmentResponse:
-        require_operator()
         checks = Checks()
         checks.reference("environment", request.environment)
         checks.done()
@@ -142,6 +150,7 @@ class EnvironmentServicer(EnvironmentServiceServicer):
                 if not await environments.mark_deleted(conn, id=id, now=now):
                     raise NotFound("environment", id)
                 await api_keys.remove_all(conn, environment_id=id)
+                await self._audit.record(conn, "environment", id, environment_id=id)
                 # An environment goes with its applications, which is what the reason says.
                 await retirement.retire_later(
                     conn, endpoint_ids=orphans, reason=CANCEL_REASON_APPLICATION_DELETED

@@ -24,6 +24,9 @@ def event_type_problems(event_type: EventType) -> Iterator[tuple[str, str]]:
     """
     if len(event_type.description) > MAX_DESCRIPTION:
         yield "description", f"At most {MAX_DESCRIPTION:,} characters are kept."
+    if "\0" in event_type.description:
+        # PostgreSQL holds none.
+        yield "description", "The character U+0000 is not allowed."
     problem = metadata_problem(event_type.metadata)
     if problem is not None:
         yield "metadata", problem

@@ -1,5 +1,8 @@
 """EventTypeService."""
 
+from contextlib import suppress
+from datetime import datetime
+
 from octohooks.v1.event_type_pb2 import EventType
 from octohooks.v1.event_type_service_pb2 import (
     ArchiveEventTypeRequest,
@@ -18,8 +21,10 @@ from octohooks.v1.event_type_service_pb2 import (
     UpdateEventTypeResponse,
 )
 from octohooks.v1.event_type_service_pb2_grpc import EventTypeServiceServicer
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from octohooks_server.api.caller import current_caller, environment_of_caller
+from octohooks_server.api.audit import AuditLog, fields_changed, fields_set
+from octohooks_server.api.caller import environment_of_caller
 from octohooks_server.api.checks import Checks
 from octohooks_server.api.dependencies import Dependencies
 from octohooks_server.api.event_type_checks import check_event_type
@@ -49,6 +54,7 @@ class EventTypeServicer(EventTypeServiceServicer):
         self._tokens = dependencies.tokens
         self._clock = dependencies.clock
         self._rules = rules
+        self._audit = AuditLog(dependencies)
 
     async def CreateEventType(
         self, request: CreateEventTypeRequest, context: Context
@@ -67,11 +73,12 @@ class EventTypeServicer(EventTypeServiceServicer):
                 made = await event_types.create(
                     conn, environment_id=environment_id, event_type=request.event_type, now=now
                 )
+                await self._audit.record(
+                    conn, "event_type", made.name, changed=fields_set(request.event_type)
+                )
                 return CreateEventTypeResponse(event_type=made)
 
-            response = await once(
-                conn, current_caller(), request, make, CreateEventTypeResponse, now=now
-            )
+            response = await once(conn, request, make, CreateEventTypeResponse, now=now)
         self._rules.forget(environment_id)
         return response
 
@@ -144,6 +151,8 @@ class EventTypeServicer(EventTypeServiceServicer):
                 except AlreadyExists:
                     # Somebody described it meanwhile.
                     continue
+                changed = fields_set(new) if current is None else fields_changed(current, new)
+                await self._audit.record(conn, "event_type", name, changed=changed)
             break
         self._rules.forget(environment_id)
         return UpdateEventTypeResponse(event_type=stored)
@@ -159,6 +168,7 @@ class EventTypeServicer(EventTypeServiceServicer):
                 conn, environment_id=environment_id, name=name, now=self._clock()
             )
             archived = await event_types.get(conn, environment_id=environment_id, name=name)
+            await self._audit.record(conn, "event_type", name, changed=["archived"])
         self._rules.forget(environment_id)
         return ArchiveEventTypeResponse(event_type=archived)
 
@@ -169,6 +179,7 @@ class EventTypeServicer(EventTypeServiceServicer):
         _check_reference(request.event_type)
         async with self._database.write() as conn:
             await event_types.remove(conn, environment_id=environment_id, name=request.event_type)
+            await self._audit.record(conn, "event_type", request.event_type)
         self._rules.forget(environment_id)
         return DeleteEventTypeResponse()
 
@@ -184,29 +195,48 @@ class EventTypeServicer(EventTypeServiceServicer):
         now = self._clock()
         begin = self._database.read if request.dry_run else self._database.write
         async with begin() as conn:
-            for event_type in described:
-                name = event_type.name
-                existing = await event_types.find(
-                    conn,
-                    environment_id=environment_id,
-                    name=name,
-                    for_update=not request.dry_run,
-                )
-                if existing is not None and describes_the_same(existing, event_type):
-                    response.unchanged.append(name)
-                    continue
-                store, changed = event_types.create, response.created
-                if existing is not None:
-                    event_type = with_description_of(existing, event_type)
-                    store, changed = event_types.store_update, response.updated
-                if not request.dry_run:
-                    event_type = await store(
-                        conn, environment_id=environment_id, event_type=event_type, now=now
-                    )
-                changed.append(event_type)
+            # In one order, so that two imports never wait for each other.
+            for event_type in sorted(described, key=lambda one: one.name):
+                while True:
+                    # Where another import makes it meanwhile, it is looked at again.
+                    with suppress(AlreadyExists):
+                        await self._import(
+                            conn, environment_id, event_type, response, request.dry_run, now
+                        )
+                        break
         if not request.dry_run:
             self._rules.forget(environment_id)
         return response
+
+    async def _import(
+        self,
+        conn: AsyncConnection,
+        environment_id: str,
+        described: EventType,
+        response: ImportOpenApiResponse,
+        dry_run: bool,
+        now: datetime,
+    ) -> None:
+        """Stores a described event type and says in the response what that changed."""
+        existing = await event_types.find(
+            conn, environment_id=environment_id, name=described.name, for_update=not dry_run
+        )
+        if existing is not None and describes_the_same(existing, described):
+            response.unchanged.append(described.name)
+            return
+        store, changed, event_type = event_types.create, response.created, described
+        if existing is not None:
+            event_type = with_description_of(existing, described)
+            store, changed = event_types.store_update, response.updated
+        if not dry_run:
+            event_type = await store(
+                conn, environment_id=environment_id, event_type=event_type, now=now
+            )
+            given = fields_changed(existing or EventType(), event_type)
+            await self._audit.record(
+                conn, "event_type", event_type.name, changed=set(given).difference(_OUTPUT_ONLY)
+            )
+        changed.append(event_type)
 
 
 def _check_reference(event_type: str) -> None:

@@ -50,9 +50,15 @@ async def resolve_scope(conn: AsyncConnection, environment_id: str, request: Nam
     """The IDs behind the references of a request, of which any may be empty.
 
     NotFound for what the environment does not have. A UID of a message or endpoint needs its
-    application, since it is unique only in there: InvalidArgument without.
+    application, since it is unique only in there: InvalidArgument without it, and for a text that
+    is no reference.
     """
     application, message, endpoint = request.application, request.message, request.endpoint
+    checks = Checks()
+    checks.reference("application", application, required=False)
+    checks.reference("message", message, required=False)
+    checks.reference("endpoint", endpoint, required=False)
+    checks.done()
     for field, reference, prefix in (
         ("message", message, MESSAGE),
         ("endpoint", endpoint, ENDPOINT),

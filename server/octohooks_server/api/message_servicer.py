@@ -23,8 +23,9 @@ from octohooks.v1.message_service_pb2_grpc import MessageServiceServicer
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.api.acceptance import Acceptance, AcceptDrafts
+from octohooks_server.api.audit import AuditLog
 from octohooks_server.api.authentication import Authenticator
-from octohooks_server.api.caller import current_caller, environment_of_caller
+from octohooks_server.api.caller import current_call, current_caller, environment_of_caller
 from octohooks_server.api.checks import Checks
 from octohooks_server.api.dependencies import Dependencies
 from octohooks_server.api.event_type_rules import EventTypeRules
@@ -60,13 +61,14 @@ class MessageServicer(MessageServiceServicer):
         self._stopping = dependencies.stopping
         self._acceptance = acceptance
         self._authenticator = authenticator
+        self._audit = AuditLog(dependencies)
         self._drafts = MessageDrafts(dependencies, event_type_rules)
 
     async def CreateMessage(
         self, request: CreateMessageRequest, context: Context
     ) -> CreateMessageResponse:
         environment_of_caller()
-        draft = await self._drafts.draft(request, idempotency_key=current_caller().idempotency_key)
+        draft = await self._drafts.draft(request, idempotency_key=current_call().idempotency_key)
         accepted = await self._acceptance.accept_one(draft)
         return CreateMessageResponse(message=accepted.message)
 
@@ -93,7 +95,6 @@ class MessageServicer(MessageServiceServicer):
 
             return await once(
                 conn,
-                current_caller(),
                 sent,
                 make,
                 BatchCreateMessagesResponse,
@@ -160,6 +161,7 @@ class MessageServicer(MessageServiceServicer):
                 conn, message_id=message.id, now=self._clock()
             )
             message = await messages.get(conn, application_id=application_id, reference=message.id)
+            await self._audit.record(conn, "message", message.id, application_id=application_id)
         # What waits in memory still holds the payload.
         self._recall(endpoint_ids)
         self._feed.announce([environment_id])

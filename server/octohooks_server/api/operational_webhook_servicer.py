@@ -19,7 +19,8 @@ from octohooks.v1.operational_webhook_service_pb2 import (
 from octohooks.v1.operational_webhook_service_pb2_grpc import OperationalWebhookServiceServicer
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from octohooks_server.api.caller import current_caller, environment_of_caller
+from octohooks_server.api.audit import AuditLog, fields_changed, fields_set
+from octohooks_server.api.caller import environment_of_caller
 from octohooks_server.api.checks import Checks
 from octohooks_server.api.dependencies import Dependencies
 from octohooks_server.api.endpoint_changes import EndpointChanges
@@ -44,6 +45,7 @@ _CHANGEABLE = (
 )
 _OUTPUT_ONLY = ("id", "disable_reason", "create_time", "update_time")
 _KIND = "operational webhook"
+_RESOURCE_TYPE = "operational_webhook"
 
 
 class OperationalWebhookServicer(OperationalWebhookServiceServicer):
@@ -57,6 +59,7 @@ class OperationalWebhookServicer(OperationalWebhookServiceServicer):
         self._feed = dependencies.feed
         self._recall = dependencies.recall
         self._changes = changes
+        self._audit = AuditLog(dependencies)
 
     async def CreateOperationalWebhook(
         self, request: CreateOperationalWebhookRequest, context: Context
@@ -82,11 +85,12 @@ class OperationalWebhookServicer(OperationalWebhookServiceServicer):
                     secret=request.secret,
                     now=now,
                 )
+                given = [*fields_set(webhook), *["secret"] * bool(request.secret)]
+                await self._audit.record(conn, _RESOURCE_TYPE, made.id, changed=given)
                 return CreateOperationalWebhookResponse(operational_webhook=_webhook(made))
 
             return await once(
                 conn,
-                current_caller(),
                 request,
                 make,
                 CreateOperationalWebhookResponse,
@@ -131,8 +135,9 @@ class OperationalWebhookServicer(OperationalWebhookServiceServicer):
         environment_id = environment_of_caller()
         _check_reference(request.operational_webhook)
         async with self._database.write() as conn:
-            now = self._clock()
             current = await _get(conn, environment_id, request.operational_webhook, for_update=True)
+            # Not before: it may have been changed while it was waited for.
+            now = self._clock()
             new = updated(
                 _webhook(current), request.values, request.update_mask, changeable=_CHANGEABLE
             )
@@ -147,6 +152,8 @@ class OperationalWebhookServicer(OperationalWebhookServiceServicer):
             stored = await self._changes.update(
                 conn, environment_id=environment_id, current=current, new=endpoint, now=now
             )
+            changed = fields_changed(_webhook(current), new)
+            await self._audit.record(conn, _RESOURCE_TYPE, stored.id, changed=changed)
         self._changed(environment_id, stored.id)
         return UpdateOperationalWebhookResponse(operational_webhook=_webhook(stored))
 
@@ -162,6 +169,7 @@ class OperationalWebhookServicer(OperationalWebhookServiceServicer):
             await self._changes.delete(
                 conn, environment_id=environment_id, endpoint=endpoint, now=self._clock()
             )
+            await self._audit.record(conn, _RESOURCE_TYPE, endpoint.id)
         self._changed(environment_id, endpoint.id)
         return DeleteOperationalWebhookResponse()
 
@@ -170,8 +178,10 @@ class OperationalWebhookServicer(OperationalWebhookServiceServicer):
     ) -> GetOperationalWebhookSecretResponse:
         environment_id = environment_of_caller()
         _check_reference(request.operational_webhook)
-        async with self._database.read() as conn:
+        # Whoever reads a secret can sign with it, so that is written down.
+        async with self._database.write() as conn:
             endpoint = await _get(conn, environment_id, request.operational_webhook)
+            await self._audit.record(conn, _RESOURCE_TYPE, endpoint.id)
             secrets = await shown_secrets(conn, endpoint_id=endpoint.id, now=self._clock())
         return GetOperationalWebhookSecretResponse(secrets=secrets)
 

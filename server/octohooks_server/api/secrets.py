@@ -40,8 +40,8 @@ async def shown_secrets(
     conn: AsyncConnection, *, endpoint_id: str, now: datetime
 ) -> Iterable[EndpointSecret]:
     """The secrets of an endpoint that sign at this moment, newest first, as the API shows them."""
-    live = await endpoint_secrets.live_of(conn, [endpoint_id], now=now)
-    return [_shown(secret) for secret in live[endpoint_id]]
+    live = await endpoint_secrets.live_of(conn, endpoint_id, now=now)
+    return [_shown(secret) for secret in live]
 
 
 def _shown(secret: StoredSecret) -> EndpointSecret:

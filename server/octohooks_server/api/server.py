@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from time import monotonic
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -14,6 +16,8 @@ from octohooks.v1 import (
     application_service_pb2_grpc,
     attempt_service_pb2,
     attempt_service_pb2_grpc,
+    audit_service_pb2,
+    audit_service_pb2_grpc,
     endpoint_service_pb2,
     endpoint_service_pb2_grpc,
     environment_service_pb2,
@@ -32,6 +36,7 @@ from octohooks_server.api.acceptance import Acceptance
 from octohooks_server.api.api_key_servicer import ApiKeyServicer
 from octohooks_server.api.application_servicer import ApplicationServicer
 from octohooks_server.api.attempt_servicer import AttemptServicer
+from octohooks_server.api.audit_servicer import AuditServicer
 from octohooks_server.api.authentication import Authenticator
 from octohooks_server.api.calls_under_way import CallsUnderWay
 from octohooks_server.api.dependencies import Dependencies
@@ -40,19 +45,38 @@ from octohooks_server.api.endpoint_servicer import EndpointServicer
 from octohooks_server.api.environment_servicer import EnvironmentServicer
 from octohooks_server.api.event_type_rules import EventTypeRules
 from octohooks_server.api.event_type_servicer import EventTypeServicer
-from octohooks_server.api.gate import Gate
+from octohooks_server.api.gate import CallEnded, Gate, tell_nobody
+from octohooks_server.api.gone_peers import keep_quiet_about_gone_peers
 from octohooks_server.api.health_servicer import HealthServicer
 from octohooks_server.api.job_servicer import JobServicer
 from octohooks_server.api.message_servicer import MessageServicer
 from octohooks_server.api.operational_webhook_servicer import OperationalWebhookServicer
 from octohooks_server.api.reflection import add_reflection
+from octohooks_server.api.request_limits import RequestLimits
 from octohooks_server.api.seals import Seals
 from octohooks_server.api.watch import Watches
 from octohooks_server.api.watch_tokens import WatchTokens
 from octohooks_server.rules.addresses import Subnet
 
-# What one request may hold: a batch of messages, and above all no more than memory bears.
-_MAX_REQUEST_BYTES = 4 * 1024 * 1024
+_SERVICES = tuple(
+    service
+    for module in (
+        environment_service_pb2,
+        api_key_service_pb2,
+        application_service_pb2,
+        endpoint_service_pb2,
+        event_type_service_pb2,
+        message_service_pb2,
+        attempt_service_pb2,
+        operational_webhook_service_pb2,
+        job_service_pb2,
+        audit_service_pb2,
+    )
+    for service in module.DESCRIPTOR.services_by_name.values()
+)
+# gRPC's own name for the options of a channel or a server.
+ChannelArguments = Sequence[tuple[str, Any]]
+
 # How long a stop waits at least for readers of watches to take what they are sent last.
 _SECONDS_FOR_A_LAST_BOOKMARK = 2.0
 
@@ -94,14 +118,17 @@ def build_server(
     allowed_subnets: tuple[Subnet, ...],
     seals: Seals,
     max_watches_per_environment: int,
+    max_watches_per_key: int,
+    max_requests_per_second: int,
     with_reflection: bool,
+    options: ChannelArguments,
     takes_calls: bool = True,
-    share_port: bool = False,
+    call_ended: CallEnded = tell_nobody,
 ) -> ApiServer:
     """The server with every service added, or with health alone unless it `takes_calls`.
 
-    `wall` decides whether a key has expired. With `share_port`, other servers may listen at the
-    same port, and each gets some of the connections; else a second one is refused.
+    `wall` decides whether a key has expired; `options` says what connections may do. `call_ended`
+    is told of every call. Of the limits for a key that has none of its own, 0 means no limit.
     """
     calls = CallsUnderWay()
     watches = Watches(
@@ -109,33 +136,34 @@ def build_server(
         authenticator,
         WatchTokens(seals),
         max_per_environment=max_watches_per_environment,
+        max_per_key=max_watches_per_key,
     )
-    server = grpc.aio.server(
-        interceptors=[Gate(authenticator, calls)],
-        options=[
-            ("grpc.max_receive_message_length", _MAX_REQUEST_BYTES),
-            ("grpc.so_reuseport", int(share_port)),
-            # Clients may ask every 10 s whether the connection still stands, as the SDK does
-            # every 30 s; gRPC's own limit of 5 minutes would cut them off.
-            ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-        ],
+    keep_quiet_about_gone_peers()
+    server = grpc.aio.server(options=options)
+    gate = Gate(
+        server,
+        authenticator=authenticator,
+        database=dependencies.database,
+        limits=RequestLimits(max_requests_per_second, seconds=monotonic),
+        calls=calls,
+        call_ended=call_ended,
     )
     service_names: Sequence[str] = ()
     if takes_calls:
         changes = EndpointChanges(dependencies, allowed_subnets)
         service_names = _add_services(
-            server, dependencies, authenticator, wall, acceptance, changes, watches
+            gate, dependencies, authenticator, wall, acceptance, changes, watches
         )
     health = HealthServicer(dependencies.stopping)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     if with_reflection:
         health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-        add_reflection(server, [*service_names, health_name])
+        add_reflection(server, [*service_names, health_name], dependencies.stopping)
     return ApiServer(server, health, service_names, calls, watches)
 
 
 def _add_services(
-    server: grpc.aio.Server,
+    gate: Gate,
     dependencies: Dependencies,
     authenticator: Authenticator,
     wall: Callable[[], datetime],
@@ -143,7 +171,9 @@ def _add_services(
     changes: EndpointChanges,
     watches: Watches,
 ) -> Sequence[str]:
-    """Adds every service of the product; answers their full names."""
+    """Adds every service of the product behind the gate; answers their full names."""
+    # Generated code takes whatever handlers can be added to.
+    server: Any = gate
     event_type_rules = EventTypeRules(dependencies)
     environment_service_pb2_grpc.add_EnvironmentServiceServicer_to_server(
         EnvironmentServicer(dependencies, authenticator, event_type_rules.forget), server
@@ -152,7 +182,7 @@ def _add_services(
         ApiKeyServicer(dependencies, authenticator, wall), server
     )
     application_service_pb2_grpc.add_ApplicationServiceServicer_to_server(
-        ApplicationServicer(dependencies), server
+        ApplicationServicer(dependencies, authenticator), server
     )
     endpoint_service_pb2_grpc.add_EndpointServiceServicer_to_server(
         EndpointServicer(dependencies, changes, acceptance), server
@@ -170,17 +200,8 @@ def _add_services(
         OperationalWebhookServicer(dependencies, changes), server
     )
     job_service_pb2_grpc.add_JobServiceServicer_to_server(JobServicer(dependencies), server)
-    return [
-        module.DESCRIPTOR.services_by_name[name].full_name
-        for module, name in (
-            (environment_service_pb2, "EnvironmentService"),
-            (api_key_service_pb2, "ApiKeyService"),
-            (application_service_pb2, "ApplicationService"),
-            (endpoint_service_pb2, "EndpointService"),
-            (event_type_service_pb2, "EventTypeService"),
-            (message_service_pb2, "MessageService"),
-            (attempt_service_pb2, "AttemptService"),
-            (operational_webhook_service_pb2, "OperationalWebhookService"),
-            (job_service_pb2, "JobService"),
-        )
-    ]
+    audit_service_pb2_grpc.add_AuditServiceServicer_to_server(
+        AuditServicer(dependencies, [method.name for one in _SERVICES for method in one.methods]),
+        server,
+    )
+    return [service.full_name for service in _SERVICES]

@@ -95,7 +95,7 @@ def _status(
     if isinstance(error, NotFound | AlreadyExists):
         name = _cut(error.reference, _MOST_BYTES_OF_NAME)
         details.append(ResourceInfo(resource_type=error.kind, resource_name=name))
-    if isinstance(error, Unavailable) and error.retry_after is not None:
+    if isinstance(error, Unavailable | ResourceExhausted) and error.retry_after is not None:
         delay = Duration()
         delay.FromTimedelta(error.retry_after)
         details.append(RetryInfo(retry_delay=delay))

@@ -1,12 +1,14 @@
 """The live stream of attempts: readers behind the log of committed events."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from weakref import WeakValueDictionary
 
-from octohooks.v1.attempt_service_pb2 import AttemptEvent, WatchAttemptsResponse
+from octohooks.v1.attempt_service_pb2 import WatchAttemptsResponse
 
 from octohooks_server.api.authentication import Authenticator
 from octohooks_server.api.caller import Caller
@@ -14,17 +16,18 @@ from octohooks_server.api.dependencies import Dependencies
 from octohooks_server.api.event_tail import EventTail
 from octohooks_server.api.stopping import stopping_error
 from octohooks_server.api.watch_signals import KeyChecks, WatchSignal
+from octohooks_server.api.watch_steps import WatchSteps
 from octohooks_server.api.watch_tokens import WatchTokens
 from octohooks_server.errors import OutOfRange, ResourceExhausted
 from octohooks_server.store import attempts, history
-from octohooks_server.store.attempts import Event, EventFilter
+from octohooks_server.store.attempts import EventFilter
 from octohooks_server.store.history import Mark
 
 _BOOKMARK_SECONDS = 10.0
 # How often a watch looks whether its key still works; revoking ends it within 5 seconds.
 _KEY_CHECK_SECONDS = 3.0
-# A response that a reader does not take is all that is held for it.
-_MOST_BYTES_OF_EVENTS = 32 * 1024
+# When to try again where there are too many: nobody knows when one of them ends.
+_RETRY_AFTER = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,10 @@ class _Followed:
     signal: WatchSignal
     keys: KeyChecks
     watches: int = 0
+    # Of each filter, as long as there are watches that have it.
+    steps: WeakValueDictionary[EventFilter, WatchSteps] = field(default_factory=WeakValueDictionary)
+    # Up to which event each of its watches has looked.
+    positions: dict[object, int] = field(default_factory=dict)
 
 
 class Watches:
@@ -55,13 +62,17 @@ class Watches:
         tokens: WatchTokens,
         *,
         max_per_environment: int,
+        max_per_key: int = 0,
     ) -> None:
+        """`max_per_key` is for keys that have no limit of their own; 0 is none."""
         self._database = dependencies.database
         self._feed = dependencies.feed
         self._stopping = dependencies.stopping
         self._authenticator = authenticator
         self._tokens = tokens
         self._max_per_environment = max_per_environment
+        self._max_per_key = max_per_key
+        self._open_by_key: Counter[str] = Counter()
         self._followed: dict[str, _Followed] = {}
 
     @property
@@ -69,15 +80,25 @@ class Watches:
         """How many watches are open."""
         return sum(followed.watches for followed in self._followed.values())
 
+    def looked_up_to(self) -> Mapping[str, int]:
+        """Up to which event every watch of an environment has looked, by the environment's ID."""
+        return {
+            id: min(followed.positions.values())
+            for id, followed in self._followed.items()
+            if followed.positions
+        }
+
     async def watch(
         self, caller: Caller, matching: EventFilter, start: Start
-    ) -> AsyncIterator[WatchAttemptsResponse]:
+    ) -> AsyncIterator[WatchAttemptsResponse | bytes]:
         """A bookmark, and from then on every event that matches, in order, once it is committed.
+
+        Responses with events come as they are on the wire, since many watches share them.
 
         Raises:
             InvalidArgument: the token is not one of this environment and filter.
             OutOfRange: events are missing behind the token or the time, since they are too old.
-            ResourceExhausted: the environment has as many watches as it may have.
+            ResourceExhausted: the environment or the key has as many watches as it may have.
             Unavailable: the server stops; the response before it is a bookmark.
             Unauthenticated: the key was revoked or has expired.
         """
@@ -94,12 +115,28 @@ class Watches:
             raise ResourceExhausted(
                 f"The environment has {followed.watches} open watches and may have no more.",
                 reason="TOO_MANY_WATCHES",
+                retry_after=_RETRY_AFTER,
+            )
+        key = caller.api_key_id or ""
+        most = caller.max_watches or self._max_per_key
+        if 0 < most <= self._open_by_key[key]:
+            raise ResourceExhausted(
+                f"The API key has {most} open watches at this server and may have no more.",
+                reason="TOO_MANY_WATCHES",
+                retry_after=_RETRY_AFTER,
             )
         followed.watches += 1
+        self._open_by_key[key] += 1
+        watch = object()
+        followed.positions[watch] = position
         try:
-            async for response in self._follow(caller, matching, followed, position):
+            async for response in self._follow(caller, matching, followed, watch):
                 yield response
         finally:
+            del followed.positions[watch]
+            self._open_by_key[key] -= 1
+            if self._open_by_key[key] == 0:
+                del self._open_by_key[key]
             followed.watches -= 1
             if followed.watches == 0:
                 del self._followed[environment_id]
@@ -130,8 +167,14 @@ class Watches:
         return position, extent.newest
 
     async def _follow(
-        self, caller: Caller, matching: EventFilter, followed: _Followed, position: int
-    ) -> AsyncIterator[WatchAttemptsResponse]:
+        self, caller: Caller, matching: EventFilter, followed: _Followed, watch: object
+    ) -> AsyncIterator[WatchAttemptsResponse | bytes]:
+        position = followed.positions[watch]
+        steps = followed.steps.get(matching)
+        if steps is None:
+            steps = WatchSteps(followed.tail, self._tokens, matching)
+            followed.steps[matching] = steps
+
         def bookmark() -> WatchAttemptsResponse:
             return WatchAttemptsResponse(resume_token=self._tokens.seal(position, matching))
 
@@ -143,21 +186,16 @@ class Watches:
         while True:
             # Asked for before the read, so that no change can fall between the read and the wait.
             changed = followed.signal.next()
-            events = await followed.tail.after(position)
-            reaches_to = events[-1].sequence if events else followed.tail.newest
-            if reaches_to != position + len(events):
+            step = await steps.after(position)
+            if step.has_gap:
                 await self._require_kept(matching, position)
-            has_events = bool(events)
-            wanted, position = _first_wanted(events, matching, position)
-            # Nothing but the response is held while nobody reads it.
-            del events
-            if wanted:
-                response = bookmark()
-                response.events.extend(wanted)
-                del wanted
-                yield response
-                del response
+            at_end = step.is_end
+            followed.positions[watch] = position = step.position
+            if step.response is not None:
+                yield step.response
                 bookmark_at = clock() + _BOOKMARK_SECONDS
+            # Nothing but the response was held while nobody read it, and now not even that.
+            del step
             if self._stopping.is_set():
                 yield bookmark()
                 raise stopping_error()
@@ -168,7 +206,7 @@ class Watches:
             if clock() >= bookmark_at:
                 yield bookmark()
                 bookmark_at = clock() + _BOOKMARK_SECONDS
-            if not has_events:
+            if at_end:
                 with suppress(TimeoutError):
                     async with asyncio.timeout_at(min(bookmark_at, check_at)):
                         await changed.wait()
@@ -186,19 +224,3 @@ class Watches:
             f"{what} is older than the history that is kept.",
             metadata={"oldest_resume_token": self._tokens.seal(first.sequence, matching)},
         )
-
-
-def _first_wanted(
-    events: Sequence[Event], matching: EventFilter, position: int
-) -> tuple[list[AttemptEvent], int]:
-    """The events for one response, and the number of the last event that was looked at."""
-    wanted: list[AttemptEvent] = []
-    size = 0
-    for event in events:
-        if matching.wants(event):
-            size += event.size
-            if wanted and size > _MOST_BYTES_OF_EVENTS:
-                break
-            wanted.append(event.event)
-        position = event.sequence
-    return wanted, position

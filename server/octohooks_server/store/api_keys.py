@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from octohooks.v1.api_key_pb2 import ApiKey
+from octohooks.v1.api_key_pb2 import ApiKey, ApiKeyRole
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,8 +20,12 @@ class KnownKey:
 
     id: str
     environment_id: str
+    name: str
+    role: ApiKeyRole.ValueType
+    application_id: str | None
+    max_requests_per_second: int
+    max_watches: int
     expires_at: datetime | None
-    last_used_at: datetime | None
 
 
 async def create(
@@ -29,21 +33,25 @@ async def create(
     *,
     id: str,
     environment_id: str,
-    name: str,
+    api_key: ApiKey,
     key_hash: bytes,
     display_prefix: str,
     expires_at: datetime | None,
     now: datetime,
 ) -> ApiKey:
-    """Makes a key and answers it as it is listed."""
+    """Makes a key with this name, role, application's ID and limits; answers it as it is listed."""
     await conn.execute(
         insert(api_keys),
         {
             "id": id,
             "environment_id": environment_id,
-            "name": name,
+            "name": api_key.name,
             "display_prefix": display_prefix,
             "key_hash": key_hash,
+            "role": api_key.role,
+            "application_id": api_key.application or None,
+            "max_requests_per_second": api_key.max_requests_per_second,
+            "max_watches": api_key.max_watches,
             "expires_at": expires_at,
             "created_at": now,
         },
@@ -51,11 +59,15 @@ async def create(
     return await get(conn, id=id, environment_id=environment_id)
 
 
-async def get(conn: AsyncConnection, *, id: str, environment_id: str | None) -> ApiKey:
+async def get(
+    conn: AsyncConnection, *, id: str, environment_id: str | None, for_update: bool = False
+) -> ApiKey:
     """One key of the environment (of any, when it is None), or NotFound."""
     query = select(api_keys).where(api_keys.c.id == id)
     if environment_id is not None:
         query = query.where(api_keys.c.environment_id == environment_id)
+    if for_update:
+        query = query.with_for_update()
     row = (await conn.execute(query)).first()
     if row is None:
         raise NotFound("API key", id)
@@ -80,8 +92,12 @@ async def find_by_hash(conn: AsyncConnection, key_hash: bytes) -> KnownKey | Non
             select(
                 api_keys.c.id,
                 api_keys.c.environment_id,
+                api_keys.c.name,
+                api_keys.c.role,
+                api_keys.c.application_id,
+                api_keys.c.max_requests_per_second,
+                api_keys.c.max_watches,
                 api_keys.c.expires_at,
-                api_keys.c.last_used_at,
             )
             .join(environments, environments.c.id == api_keys.c.environment_id)
             .where(api_keys.c.key_hash == key_hash, environments.c.deleted_at.is_(None))
@@ -145,6 +161,11 @@ async def remove_all(conn: AsyncConnection, *, environment_id: str) -> None:
     await conn.execute(delete(api_keys).where(api_keys.c.environment_id == environment_id))
 
 
+async def remove_all_of_application(conn: AsyncConnection, *, application_id: str) -> None:
+    """Ends every key that opens this application alone."""
+    await conn.execute(delete(api_keys).where(api_keys.c.application_id == application_id))
+
+
 def _api_key(row: RowMapping) -> ApiKey:
     return ApiKey(
         id=row["id"],
@@ -154,4 +175,8 @@ def _api_key(row: RowMapping) -> ApiKey:
         expire_time=values.timestamp(row["expires_at"]),
         last_used_time=values.timestamp(row["last_used_at"]),
         create_time=values.timestamp(row["created_at"]),
+        role=row["role"],
+        application=row["application_id"] or "",
+        max_requests_per_second=row["max_requests_per_second"],
+        max_watches=row["max_watches"],
     )

@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from octohooks_server.store.tables import rounds
+
 from tests.server.api.home import Home
 from tests.server.api.serving import Clock, Server, Tenant, serving
 
@@ -21,11 +23,15 @@ class World:
 
     @asynccontextmanager
     async def at(self, days: float = 0, **settings: Any) -> AsyncIterator[Tenant]:
-        """The environment after so much time; each start does the upkeep that is due.
+        """The environment after so much time; each start does all the upkeep that is due.
 
         `settings` are those of the environment, which the first call makes.
         """
         self.clock.advance(days=days)
+        if self._tenant is not None:
+            # Else a round that an earlier start left in the middle goes on from there.
+            async with self.home.opened() as database, database.write() as conn:
+                await conn.execute(rounds.delete())
         async with serving(self.home, clock=self.clock, **self._settings) as self._server:
             if self._tenant is None:
                 self._tenant = await self._server.new_tenant(**settings)

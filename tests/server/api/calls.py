@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import grpc
 import grpc.aio
 from google.protobuf.message import Message
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, ResourceInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, ResourceInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from tests.server.api.rpcs import BY_REQUEST_TYPE, Rpc
@@ -59,6 +60,13 @@ class Refusal:
         """The type and the name of what was not found or exists already."""
         (info,) = self._details(ResourceInfo)
         return info.resource_type, info.resource_name
+
+    @property
+    def retry_after(self) -> timedelta | None:
+        """How long to wait before another try; None when it does not help."""
+        for info in self._details(RetryInfo):
+            return info.retry_delay.ToTimedelta()  # type: ignore[no-any-return]
+        return None
 
     @property
     def cause(self) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """What the database holds, behind the back of the server."""
 
+from collections.abc import Collection
 from typing import Any, TypeAlias
 
 from octohooks_server.store.database import Database
@@ -24,11 +25,13 @@ async def rows_of(database: Database, environment_id: str) -> Rows:
     return found
 
 
-async def all_text(database: Database) -> str:
-    """All that the database holds, as text; bytes as hexadecimal digits too."""
+async def all_text(database: Database, *, without: Collection[str] = ()) -> str:
+    """All that the database holds but in some tables, as text; bytes as hexadecimal digits too."""
     texts: list[str] = []
     async with database.read() as conn:
         for table in metadata.sorted_tables:
+            if table.name in without:
+                continue
             for row in await conn.execute(select(table)):
                 texts += [repr(value) for value in row]
                 texts += [value.hex() for value in row if isinstance(value, bytes)]

@@ -12,7 +12,7 @@ from octohooks import AsyncOctohooks
 from octohooks.v1.api_key_service_pb2 import CreateApiKeyRequest
 from octohooks.v1.environment_pb2 import Environment
 from octohooks.v1.environment_service_pb2 import CreateEnvironmentRequest
-from octohooks_server.serve import running
+from octohooks_server.serve import Running, running
 from octohooks_server.settings import Settings
 from octohooks_server.store.database import Database
 
@@ -58,7 +58,9 @@ class Server:
         database: Database,
         channel: grpc.aio.Channel,
         stack: AsyncExitStack,
+        running: Running,
     ) -> None:
+        self.running = running
         self.address = address
         self.operator_key = operator_key
         self.home = home
@@ -107,4 +109,4 @@ async def serving(
         home.opened() as database,
         AsyncExitStack() as stack,
     ):
-        yield Server(server.address, server.operator_key, home, database, channel, stack)
+        yield Server(server.address, server.operator_key, home, database, channel, stack, server)

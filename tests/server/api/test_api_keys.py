@@ -11,7 +11,8 @@ import pytest_asyncio
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from octohooks.v1.api_key_pb2 import ApiKey
+from octohooks.v1.access_pb2 import Access
+from octohooks.v1.api_key_pb2 import ApiKey, ApiKeyRole
 from octohooks.v1.api_key_service_pb2 import (
     CreateApiKeyRequest,
     CreateApiKeyResponse,
@@ -20,8 +21,9 @@ from octohooks.v1.api_key_service_pb2 import (
     RotateApiKeyRequest,
     RotateApiKeyResponse,
 )
-from octohooks.v1.application_service_pb2 import ListApplicationsRequest
+from octohooks.v1.application_service_pb2 import GetApplicationRequest, ListApplicationsRequest
 from octohooks.v1.environment_service_pb2 import DeleteEnvironmentRequest
+from octohooks_server.api.access import rights_of
 from octohooks_server.rules.ids import is_id
 
 from tests.server.api.calls import Api, Refusal, Refused
@@ -492,3 +494,126 @@ async def test_every_method_needs_a_key(server: Server, request_: Message) -> No
     for key in (None, "", "octo_unknown", "Bearer"):
         refusal = await server.api(key).refusal(request_)
         assert refusal.cause == NO_KEY
+
+
+@pytest.mark.usefixtures("acme")
+async def test_a_key_has_the_role_the_application_and_the_limits_that_it_was_made_with(
+    api: Api,
+) -> None:
+    application = (await api(GetApplicationRequest(application="acme"))).application
+
+    answer = await made(
+        api,
+        role=ApiKeyRole.API_KEY_ROLE_APPLICATION,
+        application="acme",
+        max_requests_per_second=20,
+        max_watches=3,
+    )
+
+    assert answer.api_key.role == ApiKeyRole.API_KEY_ROLE_APPLICATION
+    assert answer.api_key.application == application.id
+    assert answer.api_key.max_requests_per_second == 20
+    assert answer.api_key.max_watches == 3
+    assert answer.api_key in await listed(api)
+
+
+async def test_a_key_is_full_and_without_limits_of_its_own_unless_told(api: Api) -> None:
+    key = (await made(api)).api_key
+
+    assert key.role == ApiKeyRole.API_KEY_ROLE_FULL
+    assert (key.application, key.max_requests_per_second, key.max_watches) == ("", 0, 0)
+
+
+@pytest.mark.usefixtures("acme")
+async def test_a_rotation_keeps_the_role_the_application_and_the_limits(api: Api) -> None:
+    old = await made(
+        api,
+        name="portal",
+        role=ApiKeyRole.API_KEY_ROLE_APPLICATION,
+        application="acme",
+        max_requests_per_second=20,
+        max_watches=3,
+    )
+
+    new = (await rotated(api, old.api_key.id)).api_key
+
+    for field in ("name", "role", "application", "max_requests_per_second", "max_watches"):
+        assert getattr(new, field) == getattr(old.api_key, field)
+
+
+@pytest.mark.one_database_is_enough
+@pytest.mark.usefixtures("acme")
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        pytest.param({"role": 99}, "role", id="a role that there is not"),
+        pytest.param(
+            {"role": ApiKeyRole.API_KEY_ROLE_APPLICATION}, "application", id="no application"
+        ),
+        pytest.param({"application": "acme"}, "application", id="an application without the role"),
+        pytest.param(
+            {"role": ApiKeyRole.API_KEY_ROLE_APPLICATION, "application": "a\0"},
+            "application",
+            id="U+0000",
+        ),
+        pytest.param(
+            {"max_requests_per_second": 100_001}, "max_requests_per_second", id="100,001 requests"
+        ),
+        pytest.param({"max_watches": 100_001}, "max_watches", id="100,001 watches"),
+    ],
+)
+async def test_creation_refuses_wrong_roles_and_limits(
+    api: Api, values: dict[str, Any], field: str
+) -> None:
+    refusal = await api.refusal(CreateApiKeyRequest(api_key=ApiKey(**values)))
+
+    assert refusal.cause == ("INVALID_ARGUMENT", "INVALID_FIELD")
+    assert refusal.fields == [f"api_key.{field}"]
+
+
+async def test_a_key_of_an_application_that_there_is_not_is_not_made(
+    api: Api, other_tenant: Tenant
+) -> None:
+    theirs = await other_tenant.octohooks.application.create(uid="theirs")
+
+    for reference in ("nobody", "theirs", theirs.id):
+        key = ApiKey(role=ApiKeyRole.API_KEY_ROLE_APPLICATION, application=reference)
+        refusal = await api.refusal(CreateApiKeyRequest(api_key=key))
+        assert refusal.cause == ("NOT_FOUND", "NOT_FOUND")
+        assert refusal.resource == ("application", reference)
+
+
+async def test_a_key_makes_none_that_may_do_more_than_itself(server: Server, api: Api) -> None:
+    limited = server.api((await made(api, max_requests_per_second=500, max_watches=2)).key)
+
+    for key, field in (
+        (ApiKey(max_requests_per_second=501), "max_requests_per_second"),
+        (ApiKey(max_watches=3), "max_watches"),
+    ):
+        refusal = await limited.refusal(CreateApiKeyRequest(api_key=key))
+        assert refusal.fields == [f"api_key.{field}"]
+
+    smaller = (await made(limited, max_requests_per_second=499, max_watches=1)).api_key
+    assert (smaller.max_requests_per_second, smaller.max_watches) == (499, 1)
+    like_it = (await made(limited)).api_key
+    assert (like_it.max_requests_per_second, like_it.max_watches) == (500, 2)
+
+
+async def test_only_keys_with_every_right_can_make_keys() -> None:
+    """So none can make a key with more rights than it has."""
+    everything = rights_of(ApiKeyRole.API_KEY_ROLE_FULL)
+    for role in ApiKeyRole.values():
+        if role != ApiKeyRole.API_KEY_ROLE_UNSPECIFIED:
+            assert rights_of(role) <= everything
+            assert (Access.ACCESS_ADMINISTER in rights_of(role)) == (rights_of(role) == everything)
+
+
+@pytest.mark.usefixtures("acme")
+async def test_a_key_of_one_application_ends_with_it(server: Server, tenant: Tenant) -> None:
+    key = await made(tenant.api, role=ApiKeyRole.API_KEY_ROLE_APPLICATION, application="acme")
+    assert await opens(server, key.key)
+
+    await tenant.octohooks.application.delete("acme")
+
+    assert not await opens(server, key.key)
+    assert key.api_key.id not in {one.id for one in await listed(tenant.api)}

@@ -81,6 +81,9 @@ async def test_a_list_refuses_and_names_the_fields(
         ),
         pytest.param(WatchAttemptsRequest(event_types=["!"]), "event_types[0]", id="event type"),
         pytest.param(WatchAttemptsRequest(message="m"), "application", id="a UID alone"),
+        pytest.param(WatchAttemptsRequest(application="\0"), "application", id="U+0000"),
+        pytest.param(ListAttemptsRequest(application="\0"), "application", id="U+0000 in a list"),
+        pytest.param(GetDeliveryRequest(application="a", message="m", endpoint="\0"), "endpoint"),
     ],
 )
 async def test_a_filter_is_refused_and_named(refusing: Api, request_: Any, field: str) -> None:

@@ -35,6 +35,7 @@ INTEGER = '{"type": "integer"}'
 
 WRONG_VALUES = [
     pytest.param({"description": "d" * 4097}, "description", id="4,097 characters"),
+    pytest.param({"description": "a\0b"}, "description", id="U+0000"),
     pytest.param({"metadata": {"k": "v" * 4090}}, "metadata", id="metadata above 4 KiB"),
     pytest.param({"schema": "{"}, "schema", id="a schema that is no JSON"),
     pytest.param({"schema": '{"type": "strin"}'}, "schema", id="a schema that is none"),

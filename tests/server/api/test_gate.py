@@ -2,7 +2,10 @@
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from time import monotonic
 from typing import Any
 
 import grpc
@@ -15,9 +18,19 @@ from octohooks.v1.application_pb2 import Application
 from octohooks.v1.application_service_pb2 import (
     CreateApplicationRequest,
     GetApplicationRequest,
+    GetApplicationResponse,
     ListApplicationsRequest,
+    ListApplicationsResponse,
+)
+from octohooks.v1.application_service_pb2_grpc import (
+    ApplicationServiceServicer,
+    add_ApplicationServiceServicer_to_server,
 )
 from octohooks.v1.attempt_service_pb2 import WatchAttemptsRequest
+from octohooks.v1.attempt_service_pb2_grpc import (
+    AttemptServiceServicer,
+    add_AttemptServiceServicer_to_server,
+)
 from octohooks.v1.endpoint_pb2 import Endpoint
 from octohooks.v1.endpoint_service_pb2 import CreateEndpointRequest
 from octohooks.v1.error_pb2 import ErrorReason
@@ -28,12 +41,18 @@ from octohooks.v1.message_service_pb2 import (
     ListMessagesRequest,
     PublishMessagesRequest,
 )
+from octohooks_server.api.authentication import Authenticator
+from octohooks_server.api.calls_under_way import CallsUnderWay
+from octohooks_server.api.gate import Gate
+from octohooks_server.api.request_limits import RequestLimits
+from octohooks_server.errors import NotFound, Unavailable
 from octohooks_server.store import applications, endpoints, environments
 from structlog.testing import capture_logs
 
-from tests.server.api.calls import Api
+from tests.server.api.calls import Api, Refused
 from tests.server.api.rpcs import BY_METHOD, BY_REQUEST_TYPE, RPCS, Rpc
 from tests.server.api.serving import Server, Tenant
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -274,3 +293,162 @@ async def test_of_a_call_that_is_given_up_all_is_stored_or_nothing(
     assert ("a" in messages.values()) == ("b" in messages.values())
     for endpoint in [one async for one in octohooks.endpoint.list("acme")]:
         assert len(await octohooks.endpoint.secret("acme", endpoint.id)) == 1
+
+
+async def request_id_of(call: Any) -> str:
+    """What comes behind the answers, or with the status of a call that is refused."""
+    with suppress(grpc.aio.AioRpcError):
+        if isinstance(call, grpc.aio.UnaryUnaryCall):
+            await call
+        else:
+            [answer async for answer in call]
+    return str({entry[0]: entry[1] for entry in await call.trailing_metadata()}["request-id"])
+
+
+@pytest.mark.one_database_is_enough
+@every_rpc
+async def test_every_answer_good_or_bad_carries_the_request_id_of_the_caller(
+    server: Server, shared_tenant: Tenant, rpc: Rpc
+) -> None:
+    # A watch that is let in does not end by itself.
+    callers = {server.api(None), server.operator, api_for(rpc, server, shared_tenant)}
+    for api in callers - ({shared_tenant.api} if rpc.method == "WatchAttempts" else set()):
+        call = api.open(rpc, [b""], (("request-id", "mine-1"),))
+        assert await request_id_of(call) == "mine-1"
+
+
+@pytest.mark.one_database_is_enough
+@pytest.mark.parametrize(
+    ("metadata", "kept"),
+    [
+        ((("request-id", "a-1"),), "a-1"),
+        ((("x-request-id", "b-2"),), "b-2"),
+        ((("x-request-id", "b-2"), ("request-id", "a-1")), "a-1"),
+        ((("request-id", "r" * 128),), "r" * 128),
+        ((("request-id", "r" * 129),), None),
+        ((("request-id", "two words"),), None),
+        ((("request-id", ""),), None),
+        ((), None),
+    ],
+    ids=["ours", "the other name", "both", "128 characters", "129", "a space", "empty", "none"],
+)
+async def test_a_sane_request_id_is_kept_and_another_is_replaced(
+    shared_tenant: Tenant, metadata: Any, kept: str | None
+) -> None:
+    request = ListApplicationsRequest().SerializeToString()
+    call = shared_tenant.api.open(BY_METHOD["ListApplications"], [request], metadata)
+
+    request_id = await request_id_of(call)
+
+    assert request_id == kept if kept else re.fullmatch("[0-9a-f]{32}", request_id)
+
+
+async def test_the_request_id_finds_a_defect_in_the_log(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError
+
+    with monkeypatch.context() as patch, capture_logs() as logs:
+        patch.setattr(applications, "find", fail)
+        refusal = await api.refusal_of_bytes(
+            BY_METHOD["GetApplication"],
+            GetApplicationRequest(application="a").SerializeToString(),
+            (("request-id", "mine-2"),),
+        )
+
+    assert refusal.info.metadata["correlation_id"] == "mine-2"
+    (entry,) = [entry for entry in logs if entry["event"] == "call_failed"]
+    assert entry["request_id"] == "mine-2"
+
+
+@pytest.mark.one_database_is_enough
+async def test_a_key_has_as_many_watches_as_it_may_and_others_are_not_held_up(
+    server: Server, tenant: Tenant
+) -> None:
+    made = await tenant.octohooks.api_key.create(max_watches=2)
+    limited, rpc = server.api(made.key), BY_METHOD["WatchAttempts"]
+    watches = [limited.open(rpc, [b""]) for _ in range(2)]
+    for watch in watches:
+        await anext(aiter(watch))
+
+    refusal = await limited.refusal(WatchAttemptsRequest())
+
+    assert refusal.cause == ("RESOURCE_EXHAUSTED", "TOO_MANY_WATCHES")
+    assert refusal.retry_after is not None
+    await tenant.api.exchange(rpc, [b""])
+    watches[0].cancel()
+
+    async def opens() -> bool:
+        try:
+            return bool(await limited.exchange(rpc, [b""]))
+        except Refused:
+            return False
+
+    await eventually(opens)
+    watches[1].cancel()
+
+
+@pytest.mark.one_database_is_enough
+async def test_whoever_counts_calls_is_told_of_each_with_its_status(
+    server: Server, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, str, bool]] = []
+
+    def ended(method: str, code: str, seconds: float, *, is_stream: bool) -> None:
+        assert seconds >= 0
+        told.append((method, code, is_stream))
+
+    calls = CallsUnderWay()
+    grpc_server = grpc.aio.server()
+    gate: Any = Gate(
+        grpc_server,
+        authenticator=Authenticator(server.database, operator_key="o" * 32, clock=now),
+        database=server.database,
+        limits=RequestLimits(0, seconds=monotonic),
+        calls=calls,
+        call_ended=ended,
+    )
+    add_ApplicationServiceServicer_to_server(Nothing(), gate)
+    add_AttemptServiceServicer_to_server(NothingEither(), gate)
+    port = grpc_server.add_insecure_port("127.0.0.1:0")
+    await grpc_server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        api = Api(channel, tenant.key)
+        await api(ListApplicationsRequest())
+        await api.refusal(GetApplicationRequest(application="a"))
+        await api.refusal(CreateApplicationRequest())
+        await Api(channel, None).refusal(ListApplicationsRequest())
+        await api.refusal(WatchAttemptsRequest())
+    await grpc_server.stop(None)
+
+    assert told == [
+        ("ApplicationService/ListApplications", "OK", False),
+        ("ApplicationService/GetApplication", "NOT_FOUND", False),
+        ("ApplicationService/CreateApplication", "UNIMPLEMENTED", False),
+        ("ApplicationService/ListApplications", "UNAUTHENTICATED", False),
+        ("AttemptService/WatchAttempts", "UNAVAILABLE", True),
+    ]
+    assert calls.count == 0
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Nothing(ApplicationServiceServicer):
+    """Serves one method, refuses another and does not know the rest."""
+
+    async def ListApplications(self, request: Any, context: Any) -> ListApplicationsResponse:
+        return ListApplicationsResponse()
+
+    async def GetApplication(self, request: Any, context: Any) -> GetApplicationResponse:
+        raise NotFound("application", request.application)
+
+
+class NothingEither(AttemptServiceServicer):
+    """Ends a stream before it begins."""
+
+    async def WatchAttempts(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        raise Unavailable("not now")
+        yield

@@ -160,8 +160,13 @@ async def test_fifty_at_once_with_one_key_make_one_and_get_one_answer(
     assert (
         await desk.counts() - before
         == {
-            "CreateApplication": {"applications": 1},
-            "CreateEndpoint": {"endpoints": 1, "endpoint_secrets": 1, "endpoint_versions": 1},
+            "CreateApplication": {"applications": 1, "audit_events": 1},
+            "CreateEndpoint": {
+                "endpoints": 1,
+                "endpoint_secrets": 1,
+                "endpoint_versions": 1,
+                "audit_events": 1,
+            },
             "CreateMessage": {"messages": 1, "deliveries": 1},
             "BatchCreateMessages": {"messages": 2, "deliveries": 2},
             "PublishMessages": {"messages": 1, "deliveries": 1},

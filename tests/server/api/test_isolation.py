@@ -28,13 +28,15 @@ from octohooks.v1.message_service_pb2 import (
     CreateMessageRequest,
     PublishMessagesRequest,
 )
+from octohooks_server.api.confinement import names_application
 
 from tests.receivers import Receiver
 from tests.server.api.calls import Api, Refusal, Refused, refusal_in
 from tests.server.api.deliveries import attempted
 from tests.server.api.rows import Rows, rows_of
-from tests.server.api.rpcs import RPCS, Rpc
+from tests.server.api.rpcs import BY_METHOD, RPCS, Rpc
 from tests.server.api.serving import Server, Tenant
+from tests.server.api.test_permissions import OPENED
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.one_database_is_enough]
@@ -165,7 +167,7 @@ async def furnish(tenant: Tenant, receiver: Receiver, name: str) -> Belongings:
     message = await octohooks.message.create(
         application, event_type=uids["event_type"], payload={}, uid=uids["message"]
     )
-    (attempt,) = await attempted(octohooks, 1)
+    (attempt,) = await attempted(octohooks, 1, application=made.id)
     job = await octohooks.endpoint.replay(application, endpoint, since=message.create_time)
 
     async def over() -> bool:
@@ -398,3 +400,151 @@ async def test_a_uid_means_to_each_environment_its_own(
     assert await other.application.get("acme") == theirs
     assert await other.endpoint.get("acme", "main") == their_endpoint
     assert [one async for one in other.application.list()] == [theirs]
+
+
+# Of what a key of one application may call, that which does not name the application.
+UNNAMED = {"GetAttempt", "GetJob", "ListApplications"}
+# Lists that can be asked for without naming anything.
+CONFINED_LISTS = {
+    "ListApplications",
+    "ListAttempts",
+    "ListDeliveries",
+    "ListEndpoints",
+    "ListMessages",
+}
+OF_APPLICATIONS = [rpc for rpc in RPCS if rpc.method in OPENED["application"]]
+IN_OTHER_APPLICATIONS = [
+    (position, by)
+    for position, by in BY_EITHER
+    if position.rpc in OF_APPLICATIONS and position.kind != "event_type"
+]
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Two applications of one environment, and a key that opens the first of them alone."""
+
+    api: Api
+    mine: Belongings
+    theirs: Belongings
+    rows: Callable[[], Awaitable[Rows]]
+    before: Rows
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def neighbours(server: Server) -> Neighbours:
+    tenant = await server.new_tenant()
+    octohooks = tenant.octohooks
+    async with Receiver() as receiver:
+        mine = await furnish(tenant, receiver, "mine")
+        theirs = await furnish(tenant, receiver, "theirs")
+    made = await octohooks.api_key.create(role="application", application=mine.uids["application"])
+
+    async def rows() -> Rows:
+        found = await rows_of(server.database, tenant.id)
+        # What is refused is not written down, but the reading of secrets is.
+        return {table: rows for table, rows in found.items() if table != "audit_events"}
+
+    return Neighbours(server.api(made.key), mine, theirs, rows, await rows())
+
+
+@pytest.mark.parametrize(
+    ("position", "by"),
+    IN_OTHER_APPLICATIONS,
+    ids=[f"{position}-{by}" for position, by in IN_OTHER_APPLICATIONS],
+)
+async def test_to_a_key_of_one_application_what_others_have_is_like_what_does_not_exist(
+    neighbours: Neighbours, position: Position, by: str
+) -> None:
+    api, rpc, kind = neighbours.api, position.rpc, position.kind
+    of_theirs = getattr(neighbours.theirs, by)[kind]
+    own = own_references(rpc, neighbours.mine)
+    all_theirs = {**neighbours.theirs.references, **getattr(neighbours.theirs, by)}
+
+    for others in (own, {}, {path: all_theirs[path[-1].name] for path in own}):
+        foreign = await refused(api, rpc, request_of(rpc, {**others, position.path: of_theirs}))
+        asked = {**others, position.path: never(of_theirs)}
+        missing = await refused(api, rpc, request_of(rpc, asked))
+
+        assert told(foreign, *all_theirs.values()) == told(missing, *all_theirs.values())
+        if others is own:
+            assert foreign.cause == ("NOT_FOUND", "NOT_FOUND")
+            assert foreign.resource == (kind, of_theirs)
+    assert await neighbours.rows() == neighbours.before
+
+
+@pytest.mark.parametrize(
+    "rpc",
+    [rpc for rpc in READS if rpc in OF_APPLICATIONS],
+    ids=lambda rpc: rpc.method,
+)
+async def test_a_key_of_one_application_reads_that_one_alone_whether_it_names_it_or_not(
+    neighbours: Neighbours, rpc: Rpc
+) -> None:
+    """This shows too that the references above are refused for nothing else than whose they are."""
+    own = own_references(rpc, neighbours.mine)
+    named = request_of(rpc, own)
+    unnamed = request_of(
+        rpc, {path: it for path, it in own.items() if path[-1].name != "application"}
+    )
+    lists = [rpc.request_type()] if rpc.method in CONFINED_LISTS else []
+
+    for request in (named, unnamed, *lists):
+        answers = await neighbours.api.exchange(rpc, [request.SerializeToString()])
+        assert answers
+        for reference in (*neighbours.theirs.ids.values(), *neighbours.theirs.uids.values()):
+            if reference not in neighbours.mine.references.values():
+                assert all(reference not in str(answer) for answer in answers)
+
+
+@pytest.mark.parametrize("how", ["ListApplications", "ListDeliveries", "ListAttempts"])
+async def test_a_list_without_a_filter_has_what_the_one_application_has(
+    neighbours: Neighbours, how: str
+) -> None:
+    (answer,) = await neighbours.api.exchange(BY_METHOD[how], [b""])
+
+    ((_, items),) = answer.ListFields()
+    of = {getattr(item, "application", None) or item.id for item in items}
+    assert of == {neighbours.mine.ids["application"]}
+
+
+async def test_a_watch_of_a_key_of_one_application_shows_that_one_alone(
+    neighbours: Neighbours,
+) -> None:
+    octohooks, mine = neighbours.mine.tenant.octohooks, neighbours.mine
+    sent: list[str] = []
+    watch = neighbours.api.open(BY_METHOD["WatchAttempts"], [b""])
+    responses = aiter(watch)
+    assert not (await anext(responses)).events
+    async with Receiver() as receiver:
+        for one in (neighbours.theirs, mine):
+            await octohooks.endpoint.update(
+                one.ids["application"], one.ids["endpoint"], url=receiver.url
+            )
+        # What others get first would be seen first.
+        for one in (neighbours.theirs, mine):
+            message = await octohooks.message.create(
+                one.ids["application"], event_type="e", payload={}
+            )
+            await attempted(octohooks, 1, message=message.id)
+            sent.append(message.id)
+        while not (seen := (await anext(responses)).events):
+            # A bookmark.
+            pass
+    watch.cancel()
+
+    assert [event.attempt.message for event in seen] == sent[1:]
+
+
+async def test_every_rpc_for_keys_of_one_application_can_be_confined() -> None:
+    """A new one that does not name the application has to be confined by itself, and listed above.
+
+    Streams of requests are not looked at.
+    """
+    named = {
+        rpc.method
+        for rpc in OF_APPLICATIONS
+        if names_application(rpc.request_type.DESCRIPTOR) and not rpc.client_streams
+    }
+
+    assert {rpc.method for rpc in OF_APPLICATIONS} - named == UNNAMED

@@ -14,6 +14,7 @@ from octohooks import AsyncOctohooks
 from octohooks.v1.api_key_service_pb2 import ListApiKeysRequest
 from octohooks.v1.application_service_pb2 import ListApplicationsRequest
 from octohooks.v1.attempt_service_pb2 import ListAttemptsRequest, ListDeliveriesRequest
+from octohooks.v1.audit_service_pb2 import ListAuditEventsRequest
 from octohooks.v1.endpoint_service_pb2 import ListEndpointsRequest
 from octohooks.v1.environment_service_pb2 import ListEnvironmentsRequest
 from octohooks.v1.event_type_service_pb2 import ListEventTypesRequest
@@ -38,6 +39,7 @@ LISTS: dict[str, Message] = {
     "ListApiKeys": ListApiKeysRequest(),
     "ListApplications": ListApplicationsRequest(),
     "ListAttempts": ListAttemptsRequest(application="acme"),
+    "ListAuditEvents": ListAuditEventsRequest(),
     "ListDeliveries": ListDeliveriesRequest(application="acme"),
     "ListEndpoints": ListEndpointsRequest(application="acme"),
     "ListEnvironments": ListEnvironmentsRequest(),
@@ -153,12 +155,20 @@ def _with_another_value(request: Message, field: FieldDescriptor) -> Message:
         getattr(changed, name)["k"] = "v"
     elif field.message_type is not None:
         getattr(changed, name).seconds = 1
+    elif name == "methods":
+        changed.methods.append("CreateApiKey")
     elif field.is_repeated:
         getattr(changed, name).append(1 if field.enum_type is not None else "e")
     elif field.type == FieldDescriptor.TYPE_BOOL:
         setattr(changed, name, not getattr(changed, name))
     else:
-        values = {"application": "other", "message": "m2", "endpoint": "e1"}
+        values = {
+            "actor": "operator",
+            "application": "other",
+            "endpoint": "e1",
+            "message": "m2",
+            "resource": "e",
+        }
         setattr(changed, name, values[name])
     return changed  # type: ignore[no-any-return]
 

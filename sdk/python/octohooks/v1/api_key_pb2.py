@@ -25,13 +25,15 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aoctohooks/v1/api_key.proto\x12\x0coctohooks.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe5\x01\n\x06\x41piKey\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x16\n\x0e\x64isplay_prefix\x18\x04 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_used_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aoctohooks/v1/api_key.proto\x12\x0coctohooks.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd8\x02\n\x06\x41piKey\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x16\n\x0e\x64isplay_prefix\x18\x04 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_used_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x04role\x18\x08 \x01(\x0e\x32\x18.octohooks.v1.ApiKeyRole\x12\x13\n\x0b\x61pplication\x18\t \x01(\t\x12\x1f\n\x17max_requests_per_second\x18\n \x01(\r\x12\x13\n\x0bmax_watches\x18\x0b \x01(\r*\x8d\x01\n\nApiKeyRole\x12\x1c\n\x18\x41PI_KEY_ROLE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x41PI_KEY_ROLE_FULL\x10\x01\x12\x15\n\x11\x41PI_KEY_ROLE_SEND\x10\x02\x12\x15\n\x11\x41PI_KEY_ROLE_READ\x10\x03\x12\x1c\n\x18\x41PI_KEY_ROLE_APPLICATION\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'octohooks.v1.api_key_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_APIKEYROLE']._serialized_start=425
+  _globals['_APIKEYROLE']._serialized_end=566
   _globals['_APIKEY']._serialized_start=78
-  _globals['_APIKEY']._serialized_end=307
+  _globals['_APIKEY']._serialized_end=422
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,7 @@ isort:skip_file
 from google.protobuf import descriptor as descriptor
 from google.protobuf import message as message
 from google.protobuf import timestamp_pb2 as timestamp_pb2
+from google.protobuf.internal import enum_type_wrapper as enum_type_wrapper
 import builtins as builtins
 import sys
 import typing as typing
@@ -17,9 +18,48 @@ else:
 
 DESCRIPTOR: descriptor.FileDescriptor
 
+class _ApiKeyRole:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ApiKeyRoleEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ApiKeyRole.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    API_KEY_ROLE_UNSPECIFIED: _ApiKeyRole.ValueType  # 0
+    """Means `API_KEY_ROLE_FULL` when a key is made; never answered."""
+    API_KEY_ROLE_FULL: _ApiKeyRole.ValueType  # 1
+    """Everything in the environment, its keys and its audit log included."""
+    API_KEY_ROLE_SEND: _ApiKeyRole.ValueType  # 2
+    """Sending messages, with the applications that messages bring along, and nothing else."""
+    API_KEY_ROLE_READ: _ApiKeyRole.ValueType  # 3
+    """Reading everything but secrets, keys and the audit log."""
+    API_KEY_ROLE_APPLICATION: _ApiKeyRole.ValueType  # 4
+    """One application only, as for a customer's own portal: reading it and its messages, deliveries and
+    attempts, managing its endpoints with their secrets, and sending again. All else answers as if
+    it did not exist.
+    """
+
+class ApiKeyRole(_ApiKeyRole, metaclass=_ApiKeyRoleEnumTypeWrapper):
+    """What a key may do, always within its environment alone. Every RPC says by its option `access` which
+    roles it is open to; others get PERMISSION_DENIED with the reason `ROLE_LACKS_ACCESS`.
+    """
+
+API_KEY_ROLE_UNSPECIFIED: ApiKeyRole.ValueType  # 0
+"""Means `API_KEY_ROLE_FULL` when a key is made; never answered."""
+API_KEY_ROLE_FULL: ApiKeyRole.ValueType  # 1
+"""Everything in the environment, its keys and its audit log included."""
+API_KEY_ROLE_SEND: ApiKeyRole.ValueType  # 2
+"""Sending messages, with the applications that messages bring along, and nothing else."""
+API_KEY_ROLE_READ: ApiKeyRole.ValueType  # 3
+"""Reading everything but secrets, keys and the audit log."""
+API_KEY_ROLE_APPLICATION: ApiKeyRole.ValueType  # 4
+"""One application only, as for a customer's own portal: reading it and its messages, deliveries and
+attempts, managing its endpoints with their secrets, and sending again. All else answers as if
+it did not exist.
+"""
+
 @typing.final
 class ApiKey(message.Message):
-    """A key that lets its holder act within one environment. The key itself is shown once, when it is
+    """A key that lets its holder act within one environment, as far as its role goes. The key itself is shown once, when it is
     made; Octohooks keeps a hash of it.
     """
 
@@ -32,6 +72,10 @@ class ApiKey(message.Message):
     EXPIRE_TIME_FIELD_NUMBER: builtins.int
     LAST_USED_TIME_FIELD_NUMBER: builtins.int
     CREATE_TIME_FIELD_NUMBER: builtins.int
+    ROLE_FIELD_NUMBER: builtins.int
+    APPLICATION_FIELD_NUMBER: builtins.int
+    MAX_REQUESTS_PER_SECOND_FIELD_NUMBER: builtins.int
+    MAX_WATCHES_FIELD_NUMBER: builtins.int
     id: builtins.str
     """Identifies the key in this API: `key_` and a ULID. It is not a secret. Output only."""
     environment: builtins.str
@@ -40,6 +84,28 @@ class ApiKey(message.Message):
     """What people call it, such as `billing service`. 0 to 256 characters."""
     display_prefix: builtins.str
     """The first characters of the key, enough to recognise it by. Output only."""
+    role: ApiKeyRole.ValueType
+    """What the key may do. `API_KEY_ROLE_FULL` unless set; it cannot be changed, and a rotation keeps
+    it.
+    """
+    application: builtins.str
+    """The ID of the application that a key of `API_KEY_ROLE_APPLICATION` is confined to; when it is
+    made, the ID or UID. Required for that role, and to be left empty for the others. The key ends
+    with the application.
+    """
+    max_requests_per_second: builtins.int
+    """How many requests per second the key may make of one server; each message of a batch counts as
+    one. What is above is RESOURCE_EXHAUSTED with the reason `RATE_LIMITED` and a `RetryInfo`, and on
+    a stream of messages waits. Up to one second's worth may come at once. At most 100,000. 0 means
+    what the operator set for all keys (`OCTOHOOKS_MAX_REQUESTS_PER_SECOND`). A key of an environment
+    cannot make one that may do more than itself.
+    """
+    max_watches: builtins.int
+    """How many watches the key may have open at one server at the same time. One more is
+    RESOURCE_EXHAUSTED with the reason `TOO_MANY_WATCHES` and a `RetryInfo`. At most 100,000. 0 means
+    what the operator set for all keys (`OCTOHOOKS_MAX_WATCHES_PER_KEY`). A key of an environment
+    cannot make one that may have more than itself.
+    """
     @builtins.property
     def expire_time(self) -> timestamp_pb2.Timestamp:
         """When the key stops working; unset means never. It must lie in the future when it is given. A
@@ -64,9 +130,13 @@ class ApiKey(message.Message):
         expire_time: timestamp_pb2.Timestamp | None = ...,
         last_used_time: timestamp_pb2.Timestamp | None = ...,
         create_time: timestamp_pb2.Timestamp | None = ...,
+        role: ApiKeyRole.ValueType = ...,
+        application: builtins.str = ...,
+        max_requests_per_second: builtins.int = ...,
+        max_watches: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "last_used_time", b"last_used_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["create_time", b"create_time", "display_prefix", b"display_prefix", "environment", b"environment", "expire_time", b"expire_time", "id", b"id", "last_used_time", b"last_used_time", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["application", b"application", "create_time", b"create_time", "display_prefix", b"display_prefix", "environment", b"environment", "expire_time", b"expire_time", "id", b"id", "last_used_time", b"last_used_time", "max_requests_per_second", b"max_requests_per_second", "max_watches", b"max_watches", "name", b"name", "role", b"role"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

@@ -23,32 +23,41 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from octohooks.v1 import access_pb2 as octohooks_dot_v1_dot_access__pb2
 from octohooks.v1 import api_key_pb2 as octohooks_dot_v1_dot_api__key__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"octohooks/v1/api_key_service.proto\x12\x0coctohooks.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1aoctohooks/v1/api_key.proto\"Q\n\x13\x43reateApiKeyRequest\x12\x13\n\x0b\x65nvironment\x18\x01 \x01(\t\x12%\n\x07\x61pi_key\x18\x02 \x01(\x0b\x32\x14.octohooks.v1.ApiKey\"J\n\x14\x43reateApiKeyResponse\x12%\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x14.octohooks.v1.ApiKey\x12\x0b\n\x03key\x18\x02 \x01(\t\"P\n\x12ListApiKeysRequest\x12\x13\n\x0b\x65nvironment\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"V\n\x13ListApiKeysResponse\x12&\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x14.octohooks.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"R\n\x13RotateApiKeyRequest\x12\x0f\n\x07\x61pi_key\x18\x01 \x01(\t\x12*\n\x07overlap\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"J\n\x14RotateApiKeyResponse\x12%\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x14.octohooks.v1.ApiKey\x12\x0b\n\x03key\x18\x02 \x01(\t\"&\n\x13RevokeApiKeyRequest\x12\x0f\n\x07\x61pi_key\x18\x01 \x01(\t\"\x16\n\x14RevokeApiKeyResponse2\xe8\x02\n\rApiKeyService\x12U\n\x0c\x43reateApiKey\x12!.octohooks.v1.CreateApiKeyRequest\x1a\".octohooks.v1.CreateApiKeyResponse\x12R\n\x0bListApiKeys\x12 .octohooks.v1.ListApiKeysRequest\x1a!.octohooks.v1.ListApiKeysResponse\x12U\n\x0cRotateApiKey\x12!.octohooks.v1.RotateApiKeyRequest\x1a\".octohooks.v1.RotateApiKeyResponse\x12U\n\x0cRevokeApiKey\x12!.octohooks.v1.RevokeApiKeyRequest\x1a\".octohooks.v1.RevokeApiKeyResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"octohooks/v1/api_key_service.proto\x12\x0coctohooks.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x19octohooks/v1/access.proto\x1a\x1aoctohooks/v1/api_key.proto\"Q\n\x13\x43reateApiKeyRequest\x12\x13\n\x0b\x65nvironment\x18\x01 \x01(\t\x12%\n\x07\x61pi_key\x18\x02 \x01(\x0b\x32\x14.octohooks.v1.ApiKey\"J\n\x14\x43reateApiKeyResponse\x12%\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x14.octohooks.v1.ApiKey\x12\x0b\n\x03key\x18\x02 \x01(\t\"P\n\x12ListApiKeysRequest\x12\x13\n\x0b\x65nvironment\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"V\n\x13ListApiKeysResponse\x12&\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x14.octohooks.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"R\n\x13RotateApiKeyRequest\x12\x0f\n\x07\x61pi_key\x18\x01 \x01(\t\x12*\n\x07overlap\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"J\n\x14RotateApiKeyResponse\x12%\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x14.octohooks.v1.ApiKey\x12\x0b\n\x03key\x18\x02 \x01(\t\"&\n\x13RevokeApiKeyRequest\x12\x0f\n\x07\x61pi_key\x18\x01 \x01(\t\"\x16\n\x14RevokeApiKeyResponse2\x80\x03\n\rApiKeyService\x12[\n\x0c\x43reateApiKey\x12!.octohooks.v1.CreateApiKeyRequest\x1a\".octohooks.v1.CreateApiKeyResponse\"\x04\x88\xdb\x18\x02\x12X\n\x0bListApiKeys\x12 .octohooks.v1.ListApiKeysRequest\x1a!.octohooks.v1.ListApiKeysResponse\"\x04\x88\xdb\x18\x02\x12[\n\x0cRotateApiKey\x12!.octohooks.v1.RotateApiKeyRequest\x1a\".octohooks.v1.RotateApiKeyResponse\"\x04\x88\xdb\x18\x02\x12[\n\x0cRevokeApiKey\x12!.octohooks.v1.RevokeApiKeyRequest\x1a\".octohooks.v1.RevokeApiKeyResponse\"\x04\x88\xdb\x18\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'octohooks.v1.api_key_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CREATEAPIKEYREQUEST']._serialized_start=112
-  _globals['_CREATEAPIKEYREQUEST']._serialized_end=193
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=195
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=269
-  _globals['_LISTAPIKEYSREQUEST']._serialized_start=271
-  _globals['_LISTAPIKEYSREQUEST']._serialized_end=351
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=353
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=439
-  _globals['_ROTATEAPIKEYREQUEST']._serialized_start=441
-  _globals['_ROTATEAPIKEYREQUEST']._serialized_end=523
-  _globals['_ROTATEAPIKEYRESPONSE']._serialized_start=525
-  _globals['_ROTATEAPIKEYRESPONSE']._serialized_end=599
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=601
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=639
-  _globals['_REVOKEAPIKEYRESPONSE']._serialized_start=641
-  _globals['_REVOKEAPIKEYRESPONSE']._serialized_end=663
-  _globals['_APIKEYSERVICE']._serialized_start=666
-  _globals['_APIKEYSERVICE']._serialized_end=1026
+  _globals['_APIKEYSERVICE'].methods_by_name['CreateApiKey']._loaded_options = None
+  _globals['_APIKEYSERVICE'].methods_by_name['CreateApiKey']._serialized_options = b'\210\333\030\002'
+  _globals['_APIKEYSERVICE'].methods_by_name['ListApiKeys']._loaded_options = None
+  _globals['_APIKEYSERVICE'].methods_by_name['ListApiKeys']._serialized_options = b'\210\333\030\002'
+  _globals['_APIKEYSERVICE'].methods_by_name['RotateApiKey']._loaded_options = None
+  _globals['_APIKEYSERVICE'].methods_by_name['RotateApiKey']._serialized_options = b'\210\333\030\002'
+  _globals['_APIKEYSERVICE'].methods_by_name['RevokeApiKey']._loaded_options = None
+  _globals['_APIKEYSERVICE'].methods_by_name['RevokeApiKey']._serialized_options = b'\210\333\030\002'
+  _globals['_CREATEAPIKEYREQUEST']._serialized_start=139
+  _globals['_CREATEAPIKEYREQUEST']._serialized_end=220
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=222
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=296
+  _globals['_LISTAPIKEYSREQUEST']._serialized_start=298
+  _globals['_LISTAPIKEYSREQUEST']._serialized_end=378
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=380
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=466
+  _globals['_ROTATEAPIKEYREQUEST']._serialized_start=468
+  _globals['_ROTATEAPIKEYREQUEST']._serialized_end=550
+  _globals['_ROTATEAPIKEYRESPONSE']._serialized_start=552
+  _globals['_ROTATEAPIKEYRESPONSE']._serialized_end=626
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=628
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=666
+  _globals['_REVOKEAPIKEYRESPONSE']._serialized_start=668
+  _globals['_REVOKEAPIKEYRESPONSE']._serialized_end=690
+  _globals['_APIKEYSERVICE']._serialized_start=693
+  _globals['_APIKEYSERVICE']._serialized_end=1077
 # @@protoc_insertion_point(module_scope)

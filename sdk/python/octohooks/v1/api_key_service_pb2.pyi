@@ -34,7 +34,7 @@ class CreateApiKeyRequest(message.Message):
     """
     @builtins.property
     def api_key(self) -> api_key_pb2.ApiKey:
-        """The key's `name` and `expire_time`; output-only fields must be unset."""
+        """The key to make; output-only fields must be unset. NOT_FOUND when there is no such `application`."""
 
     def __init__(
         self,

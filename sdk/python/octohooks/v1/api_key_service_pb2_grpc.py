@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class ApiKeyServiceStub:
-    """Manages the API keys of an environment, with the operator's key or with a key of that environment.
+    """Manages the API keys of an environment, with the operator's key or with a key of that environment
+    that has `API_KEY_ROLE_FULL`.
     """
 
     def __init__(self, channel):
@@ -58,7 +59,8 @@ class ApiKeyServiceStub:
 
 
 class ApiKeyServiceServicer:
-    """Manages the API keys of an environment, with the operator's key or with a key of that environment.
+    """Manages the API keys of an environment, with the operator's key or with a key of that environment
+    that has `API_KEY_ROLE_FULL`.
     """
 
     def CreateApiKey(self, request, context):
@@ -76,8 +78,8 @@ class ApiKeyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RotateApiKey(self, request, context):
-        """Replaces a key with a new one of the same name and environment. The old one stops at once, or at
-        the end of the overlap that the caller asks for. The new one has no expiry.
+        """Replaces a key with a new one of the same name, environment, role and limits. The old one stops at
+        once, or at the end of the overlap that the caller asks for. The new one has no expiry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -122,7 +124,8 @@ def add_ApiKeyServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ApiKeyService:
-    """Manages the API keys of an environment, with the operator's key or with a key of that environment.
+    """Manages the API keys of an environment, with the operator's key or with a key of that environment
+    that has `API_KEY_ROLE_FULL`.
     """
 
     @staticmethod

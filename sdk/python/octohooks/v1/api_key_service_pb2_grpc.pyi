@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ApiKeyServiceStub:
-    """Manages the API keys of an environment, with the operator's key or with a key of that environment."""
+    """Manages the API keys of an environment, with the operator's key or with a key of that environment
+    that has `API_KEY_ROLE_FULL`.
+    """
 
     @typing.overload
     def __new__(cls, channel: grpc.Channel) -> _Self: ...
@@ -38,15 +40,17 @@ class ApiKeyServiceStub:
     ListApiKeys: grpc.UnaryUnaryMultiCallable[api_key_service_pb2.ListApiKeysRequest, api_key_service_pb2.ListApiKeysResponse]
     """Lists the keys of an environment that have not been revoked, newest first, expired ones included."""
     RotateApiKey: grpc.UnaryUnaryMultiCallable[api_key_service_pb2.RotateApiKeyRequest, api_key_service_pb2.RotateApiKeyResponse]
-    """Replaces a key with a new one of the same name and environment. The old one stops at once, or at
-    the end of the overlap that the caller asks for. The new one has no expiry.
+    """Replaces a key with a new one of the same name, environment, role and limits. The old one stops at
+    once, or at the end of the overlap that the caller asks for. The new one has no expiry.
     """
     RevokeApiKey: grpc.UnaryUnaryMultiCallable[api_key_service_pb2.RevokeApiKeyRequest, api_key_service_pb2.RevokeApiKeyResponse]
     """Ends a key at once and removes it from the list. Watches that it opened end within 5 seconds."""
 
 @typing.type_check_only
 class ApiKeyServiceAsyncStub(ApiKeyServiceStub):
-    """Manages the API keys of an environment, with the operator's key or with a key of that environment."""
+    """Manages the API keys of an environment, with the operator's key or with a key of that environment
+    that has `API_KEY_ROLE_FULL`.
+    """
 
     def __init__(self, channel: aio.Channel) -> None: ...
     CreateApiKey: aio.UnaryUnaryMultiCallable[api_key_service_pb2.CreateApiKeyRequest, api_key_service_pb2.CreateApiKeyResponse]  # type: ignore[assignment]
@@ -54,14 +58,16 @@ class ApiKeyServiceAsyncStub(ApiKeyServiceStub):
     ListApiKeys: aio.UnaryUnaryMultiCallable[api_key_service_pb2.ListApiKeysRequest, api_key_service_pb2.ListApiKeysResponse]  # type: ignore[assignment]
     """Lists the keys of an environment that have not been revoked, newest first, expired ones included."""
     RotateApiKey: aio.UnaryUnaryMultiCallable[api_key_service_pb2.RotateApiKeyRequest, api_key_service_pb2.RotateApiKeyResponse]  # type: ignore[assignment]
-    """Replaces a key with a new one of the same name and environment. The old one stops at once, or at
-    the end of the overlap that the caller asks for. The new one has no expiry.
+    """Replaces a key with a new one of the same name, environment, role and limits. The old one stops at
+    once, or at the end of the overlap that the caller asks for. The new one has no expiry.
     """
     RevokeApiKey: aio.UnaryUnaryMultiCallable[api_key_service_pb2.RevokeApiKeyRequest, api_key_service_pb2.RevokeApiKeyResponse]  # type: ignore[assignment]
     """Ends a key at once and removes it from the list. Watches that it opened end within 5 seconds."""
 
 class ApiKeyServiceServicer:
-    """Manages the API keys of an environment, with the operator's key or with a key of that environment."""
+    """Manages the API keys of an environment, with the operator's key or with a key of that environment
+    that has `API_KEY_ROLE_FULL`.
+    """
 
     def CreateApiKey(
         self,
@@ -82,8 +88,8 @@ class ApiKeyServiceServicer:
         request: api_key_service_pb2.RotateApiKeyRequest,
         context: _ServicerContext,
     ) -> typing.Union[api_key_service_pb2.RotateApiKeyResponse, abc.Awaitable[api_key_service_pb2.RotateApiKeyResponse]]:
-        """Replaces a key with a new one of the same name and environment. The old one stops at once, or at
-        the end of the overlap that the caller asks for. The new one has no expiry.
+        """Replaces a key with a new one of the same name, environment, role and limits. The old one stops at
+        once, or at the end of the overlap that the caller asks for. The new one has no expiry.
         """
 
     def RevokeApiKey(

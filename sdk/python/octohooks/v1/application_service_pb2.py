@@ -23,36 +23,47 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
+from octohooks.v1 import access_pb2 as octohooks_dot_v1_dot_access__pb2
 from octohooks.v1 import application_pb2 as octohooks_dot_v1_dot_application__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&octohooks/v1/application_service.proto\x12\x0coctohooks.v1\x1a google/protobuf/field_mask.proto\x1a\x1eoctohooks/v1/application.proto\"J\n\x18\x43reateApplicationRequest\x12.\n\x0b\x61pplication\x18\x01 \x01(\x0b\x32\x19.octohooks.v1.Application\"K\n\x19\x43reateApplicationResponse\x12.\n\x0b\x61pplication\x18\x01 \x01(\x0b\x32\x19.octohooks.v1.Application\",\n\x15GetApplicationRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\"H\n\x16GetApplicationResponse\x12.\n\x0b\x61pplication\x18\x01 \x01(\x0b\x32\x19.octohooks.v1.Application\"@\n\x17ListApplicationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"d\n\x18ListApplicationsResponse\x12/\n\x0c\x61pplications\x18\x01 \x03(\x0b\x32\x19.octohooks.v1.Application\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa2\x01\n\x18UpdateApplicationRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12)\n\x06values\x18\x02 \x01(\x0b\x32\x19.octohooks.v1.Application\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rallow_missing\x18\x04 \x01(\x08\"K\n\x19UpdateApplicationResponse\x12.\n\x0b\x61pplication\x18\x01 \x01(\x0b\x32\x19.octohooks.v1.Application\"/\n\x18\x44\x65leteApplicationRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\"\x1b\n\x19\x44\x65leteApplicationResponse2\x86\x04\n\x12\x41pplicationService\x12\x64\n\x11\x43reateApplication\x12&.octohooks.v1.CreateApplicationRequest\x1a\'.octohooks.v1.CreateApplicationResponse\x12[\n\x0eGetApplication\x12#.octohooks.v1.GetApplicationRequest\x1a$.octohooks.v1.GetApplicationResponse\x12\x61\n\x10ListApplications\x12%.octohooks.v1.ListApplicationsRequest\x1a&.octohooks.v1.ListApplicationsResponse\x12\x64\n\x11UpdateApplication\x12&.octohooks.v1.UpdateApplicationRequest\x1a\'.octohooks.v1.UpdateApplicationResponse\x12\x64\n\x11\x44\x65leteApplication\x12&.octohooks.v1.DeleteApplicationRequest\x1a\'.octohooks.v1.DeleteApplicationResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&octohooks/v1/application_service.proto\x12\x0coctohooks.v1\x1a google/protobuf/field_mask.proto\x1a\x19octohooks/v1/access.proto\x1a\x1eoctohooks/v1/application.proto\"J\n\x18\x43reateApplicationRequest\x12.\n\x0b\x61pplication\x18\x01 \x01(\x0b\x32\x19.octohooks.v1.Application\"K\n\x19\x43reateApplicationResponse\x12.\n\x0b\x61pplication\x18\x01 \x01(\x0b\x32\x19.octohooks.v1.Application\",\n\x15GetApplicationRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\"H\n\x16GetApplicationResponse\x12.\n\x0b\x61pplication\x18\x01 \x01(\x0b\x32\x19.octohooks.v1.Application\"@\n\x17ListApplicationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"d\n\x18ListApplicationsResponse\x12/\n\x0c\x61pplications\x18\x01 \x03(\x0b\x32\x19.octohooks.v1.Application\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa2\x01\n\x18UpdateApplicationRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12)\n\x06values\x18\x02 \x01(\x0b\x32\x19.octohooks.v1.Application\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rallow_missing\x18\x04 \x01(\x08\"K\n\x19UpdateApplicationResponse\x12.\n\x0b\x61pplication\x18\x01 \x01(\x0b\x32\x19.octohooks.v1.Application\"/\n\x18\x44\x65leteApplicationRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\"\x1b\n\x19\x44\x65leteApplicationResponse2\xa4\x04\n\x12\x41pplicationService\x12j\n\x11\x43reateApplication\x12&.octohooks.v1.CreateApplicationRequest\x1a\'.octohooks.v1.CreateApplicationResponse\"\x04\x88\xdb\x18\x03\x12\x61\n\x0eGetApplication\x12#.octohooks.v1.GetApplicationRequest\x1a$.octohooks.v1.GetApplicationResponse\"\x04\x88\xdb\x18\x06\x12g\n\x10ListApplications\x12%.octohooks.v1.ListApplicationsRequest\x1a&.octohooks.v1.ListApplicationsResponse\"\x04\x88\xdb\x18\x06\x12j\n\x11UpdateApplication\x12&.octohooks.v1.UpdateApplicationRequest\x1a\'.octohooks.v1.UpdateApplicationResponse\"\x04\x88\xdb\x18\x03\x12j\n\x11\x44\x65leteApplication\x12&.octohooks.v1.DeleteApplicationRequest\x1a\'.octohooks.v1.DeleteApplicationResponse\"\x04\x88\xdb\x18\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'octohooks.v1.application_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CREATEAPPLICATIONREQUEST']._serialized_start=122
-  _globals['_CREATEAPPLICATIONREQUEST']._serialized_end=196
-  _globals['_CREATEAPPLICATIONRESPONSE']._serialized_start=198
-  _globals['_CREATEAPPLICATIONRESPONSE']._serialized_end=273
-  _globals['_GETAPPLICATIONREQUEST']._serialized_start=275
-  _globals['_GETAPPLICATIONREQUEST']._serialized_end=319
-  _globals['_GETAPPLICATIONRESPONSE']._serialized_start=321
-  _globals['_GETAPPLICATIONRESPONSE']._serialized_end=393
-  _globals['_LISTAPPLICATIONSREQUEST']._serialized_start=395
-  _globals['_LISTAPPLICATIONSREQUEST']._serialized_end=459
-  _globals['_LISTAPPLICATIONSRESPONSE']._serialized_start=461
-  _globals['_LISTAPPLICATIONSRESPONSE']._serialized_end=561
-  _globals['_UPDATEAPPLICATIONREQUEST']._serialized_start=564
-  _globals['_UPDATEAPPLICATIONREQUEST']._serialized_end=726
-  _globals['_UPDATEAPPLICATIONRESPONSE']._serialized_start=728
-  _globals['_UPDATEAPPLICATIONRESPONSE']._serialized_end=803
-  _globals['_DELETEAPPLICATIONREQUEST']._serialized_start=805
-  _globals['_DELETEAPPLICATIONREQUEST']._serialized_end=852
-  _globals['_DELETEAPPLICATIONRESPONSE']._serialized_start=854
-  _globals['_DELETEAPPLICATIONRESPONSE']._serialized_end=881
-  _globals['_APPLICATIONSERVICE']._serialized_start=884
-  _globals['_APPLICATIONSERVICE']._serialized_end=1402
+  _globals['_APPLICATIONSERVICE'].methods_by_name['CreateApplication']._loaded_options = None
+  _globals['_APPLICATIONSERVICE'].methods_by_name['CreateApplication']._serialized_options = b'\210\333\030\003'
+  _globals['_APPLICATIONSERVICE'].methods_by_name['GetApplication']._loaded_options = None
+  _globals['_APPLICATIONSERVICE'].methods_by_name['GetApplication']._serialized_options = b'\210\333\030\006'
+  _globals['_APPLICATIONSERVICE'].methods_by_name['ListApplications']._loaded_options = None
+  _globals['_APPLICATIONSERVICE'].methods_by_name['ListApplications']._serialized_options = b'\210\333\030\006'
+  _globals['_APPLICATIONSERVICE'].methods_by_name['UpdateApplication']._loaded_options = None
+  _globals['_APPLICATIONSERVICE'].methods_by_name['UpdateApplication']._serialized_options = b'\210\333\030\003'
+  _globals['_APPLICATIONSERVICE'].methods_by_name['DeleteApplication']._loaded_options = None
+  _globals['_APPLICATIONSERVICE'].methods_by_name['DeleteApplication']._serialized_options = b'\210\333\030\003'
+  _globals['_CREATEAPPLICATIONREQUEST']._serialized_start=149
+  _globals['_CREATEAPPLICATIONREQUEST']._serialized_end=223
+  _globals['_CREATEAPPLICATIONRESPONSE']._serialized_start=225
+  _globals['_CREATEAPPLICATIONRESPONSE']._serialized_end=300
+  _globals['_GETAPPLICATIONREQUEST']._serialized_start=302
+  _globals['_GETAPPLICATIONREQUEST']._serialized_end=346
+  _globals['_GETAPPLICATIONRESPONSE']._serialized_start=348
+  _globals['_GETAPPLICATIONRESPONSE']._serialized_end=420
+  _globals['_LISTAPPLICATIONSREQUEST']._serialized_start=422
+  _globals['_LISTAPPLICATIONSREQUEST']._serialized_end=486
+  _globals['_LISTAPPLICATIONSRESPONSE']._serialized_start=488
+  _globals['_LISTAPPLICATIONSRESPONSE']._serialized_end=588
+  _globals['_UPDATEAPPLICATIONREQUEST']._serialized_start=591
+  _globals['_UPDATEAPPLICATIONREQUEST']._serialized_end=753
+  _globals['_UPDATEAPPLICATIONRESPONSE']._serialized_start=755
+  _globals['_UPDATEAPPLICATIONRESPONSE']._serialized_end=830
+  _globals['_DELETEAPPLICATIONREQUEST']._serialized_start=832
+  _globals['_DELETEAPPLICATIONREQUEST']._serialized_end=879
+  _globals['_DELETEAPPLICATIONRESPONSE']._serialized_start=881
+  _globals['_DELETEAPPLICATIONRESPONSE']._serialized_end=908
+  _globals['_APPLICATIONSERVICE']._serialized_start=911
+  _globals['_APPLICATIONSERVICE']._serialized_end=1459
 # @@protoc_insertion_point(module_scope)

@@ -23,11 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from octohooks.v1 import access_pb2 as octohooks_dot_v1_dot_access__pb2
 from octohooks.v1 import attempt_pb2 as octohooks_dot_v1_dot_attempt__pb2
 from octohooks.v1 import delivery_pb2 as octohooks_dot_v1_dot_delivery__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"octohooks/v1/attempt_service.proto\x12\x0coctohooks.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aoctohooks/v1/attempt.proto\x1a\x1boctohooks/v1/delivery.proto\"\x8e\x03\n\x15ListDeliveriesRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\x12.\n\x08statuses\x18\x06 \x03(\x0e\x32\x1c.octohooks.v1.DeliveryStatus\x12\x13\n\x0b\x65vent_types\x18\x07 \x03(\t\x12\x10\n\x08\x63hannels\x18\x08 \x03(\t\x12;\n\x04tags\x18\t \x03(\x0b\x32-.octohooks.v1.ListDeliveriesRequest.TagsEntry\x12)\n\x05\x61\x66ter\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x06\x62\x65\x66ore\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"]\n\x16ListDeliveriesResponse\x12*\n\ndeliveries\x18\x01 \x03(\x0b\x32\x16.octohooks.v1.Delivery\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"L\n\x12GetDeliveryRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x03 \x01(\t\"?\n\x13GetDeliveryResponse\x12(\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32\x16.octohooks.v1.Delivery\"\x8a\x03\n\x13ListAttemptsRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\x12.\n\x08outcomes\x18\x06 \x03(\x0e\x32\x1c.octohooks.v1.AttemptOutcome\x12\x13\n\x0b\x65vent_types\x18\x07 \x03(\t\x12\x10\n\x08\x63hannels\x18\x08 \x03(\t\x12\x39\n\x04tags\x18\t \x03(\x0b\x32+.octohooks.v1.ListAttemptsRequest.TagsEntry\x12)\n\x05\x61\x66ter\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x06\x62\x65\x66ore\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"X\n\x14ListAttemptsResponse\x12\'\n\x08\x61ttempts\x18\x01 \x03(\x0b\x32\x15.octohooks.v1.Attempt\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x11GetAttemptRequest\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\t\"<\n\x12GetAttemptResponse\x12&\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x15.octohooks.v1.Attempt\"O\n\x15ResendDeliveryRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x03 \x01(\t\"B\n\x16ResendDeliveryResponse\x12(\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32\x16.octohooks.v1.Delivery\"\xe0\x01\n\x14WatchAttemptsRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x13\n\x0b\x65vent_types\x18\x04 \x03(\t\x12-\n\x05kinds\x18\x05 \x03(\x0e\x32\x1e.octohooks.v1.AttemptEventKind\x12\x16\n\x0cresume_token\x18\x06 \x01(\tH\x00\x12+\n\x05since\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x42\x07\n\x05start\"Y\n\x15WatchAttemptsResponse\x12*\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1a.octohooks.v1.AttemptEvent\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"w\n\x0c\x41ttemptEvent\x12(\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x15.octohooks.v1.AttemptH\x00\x12\x34\n\x12\x63\x61ncelled_delivery\x18\x02 \x01(\x0b\x32\x16.octohooks.v1.DeliveryH\x00\x42\x07\n\x05\x65vent*\x99\x01\n\x10\x41ttemptEventKind\x12\"\n\x1e\x41TTEMPT_EVENT_KIND_UNSPECIFIED\x10\x00\x12 \n\x1c\x41TTEMPT_EVENT_KIND_SUCCEEDED\x10\x01\x12\x1d\n\x19\x41TTEMPT_EVENT_KIND_FAILED\x10\x02\x12 \n\x1c\x41TTEMPT_EVENT_KIND_CANCELLED\x10\x03\x32\xa2\x04\n\x0e\x41ttemptService\x12[\n\x0eListDeliveries\x12#.octohooks.v1.ListDeliveriesRequest\x1a$.octohooks.v1.ListDeliveriesResponse\x12R\n\x0bGetDelivery\x12 .octohooks.v1.GetDeliveryRequest\x1a!.octohooks.v1.GetDeliveryResponse\x12U\n\x0cListAttempts\x12!.octohooks.v1.ListAttemptsRequest\x1a\".octohooks.v1.ListAttemptsResponse\x12O\n\nGetAttempt\x12\x1f.octohooks.v1.GetAttemptRequest\x1a .octohooks.v1.GetAttemptResponse\x12[\n\x0eResendDelivery\x12#.octohooks.v1.ResendDeliveryRequest\x1a$.octohooks.v1.ResendDeliveryResponse\x12Z\n\rWatchAttempts\x12\".octohooks.v1.WatchAttemptsRequest\x1a#.octohooks.v1.WatchAttemptsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"octohooks/v1/attempt_service.proto\x12\x0coctohooks.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19octohooks/v1/access.proto\x1a\x1aoctohooks/v1/attempt.proto\x1a\x1boctohooks/v1/delivery.proto\"\x8e\x03\n\x15ListDeliveriesRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\x12.\n\x08statuses\x18\x06 \x03(\x0e\x32\x1c.octohooks.v1.DeliveryStatus\x12\x13\n\x0b\x65vent_types\x18\x07 \x03(\t\x12\x10\n\x08\x63hannels\x18\x08 \x03(\t\x12;\n\x04tags\x18\t \x03(\x0b\x32-.octohooks.v1.ListDeliveriesRequest.TagsEntry\x12)\n\x05\x61\x66ter\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x06\x62\x65\x66ore\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"]\n\x16ListDeliveriesResponse\x12*\n\ndeliveries\x18\x01 \x03(\x0b\x32\x16.octohooks.v1.Delivery\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"L\n\x12GetDeliveryRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x03 \x01(\t\"?\n\x13GetDeliveryResponse\x12(\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32\x16.octohooks.v1.Delivery\"\x8a\x03\n\x13ListAttemptsRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\x12.\n\x08outcomes\x18\x06 \x03(\x0e\x32\x1c.octohooks.v1.AttemptOutcome\x12\x13\n\x0b\x65vent_types\x18\x07 \x03(\t\x12\x10\n\x08\x63hannels\x18\x08 \x03(\t\x12\x39\n\x04tags\x18\t \x03(\x0b\x32+.octohooks.v1.ListAttemptsRequest.TagsEntry\x12)\n\x05\x61\x66ter\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x06\x62\x65\x66ore\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"X\n\x14ListAttemptsResponse\x12\'\n\x08\x61ttempts\x18\x01 \x03(\x0b\x32\x15.octohooks.v1.Attempt\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x11GetAttemptRequest\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\t\"<\n\x12GetAttemptResponse\x12&\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x15.octohooks.v1.Attempt\"O\n\x15ResendDeliveryRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x03 \x01(\t\"B\n\x16ResendDeliveryResponse\x12(\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32\x16.octohooks.v1.Delivery\"\xe0\x01\n\x14WatchAttemptsRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x13\n\x0b\x65vent_types\x18\x04 \x03(\t\x12-\n\x05kinds\x18\x05 \x03(\x0e\x32\x1e.octohooks.v1.AttemptEventKind\x12\x16\n\x0cresume_token\x18\x06 \x01(\tH\x00\x12+\n\x05since\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x42\x07\n\x05start\"Y\n\x15WatchAttemptsResponse\x12*\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1a.octohooks.v1.AttemptEvent\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"w\n\x0c\x41ttemptEvent\x12(\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x15.octohooks.v1.AttemptH\x00\x12\x34\n\x12\x63\x61ncelled_delivery\x18\x02 \x01(\x0b\x32\x16.octohooks.v1.DeliveryH\x00\x42\x07\n\x05\x65vent*\x99\x01\n\x10\x41ttemptEventKind\x12\"\n\x1e\x41TTEMPT_EVENT_KIND_UNSPECIFIED\x10\x00\x12 \n\x1c\x41TTEMPT_EVENT_KIND_SUCCEEDED\x10\x01\x12\x1d\n\x19\x41TTEMPT_EVENT_KIND_FAILED\x10\x02\x12 \n\x1c\x41TTEMPT_EVENT_KIND_CANCELLED\x10\x03\x32\xc6\x04\n\x0e\x41ttemptService\x12\x61\n\x0eListDeliveries\x12#.octohooks.v1.ListDeliveriesRequest\x1a$.octohooks.v1.ListDeliveriesResponse\"\x04\x88\xdb\x18\x06\x12X\n\x0bGetDelivery\x12 .octohooks.v1.GetDeliveryRequest\x1a!.octohooks.v1.GetDeliveryResponse\"\x04\x88\xdb\x18\x06\x12[\n\x0cListAttempts\x12!.octohooks.v1.ListAttemptsRequest\x1a\".octohooks.v1.ListAttemptsResponse\"\x04\x88\xdb\x18\x06\x12U\n\nGetAttempt\x12\x1f.octohooks.v1.GetAttemptRequest\x1a .octohooks.v1.GetAttemptResponse\"\x04\x88\xdb\x18\x06\x12\x61\n\x0eResendDelivery\x12#.octohooks.v1.ResendDeliveryRequest\x1a$.octohooks.v1.ResendDeliveryResponse\"\x04\x88\xdb\x18\x07\x12`\n\rWatchAttempts\x12\".octohooks.v1.WatchAttemptsRequest\x1a#.octohooks.v1.WatchAttemptsResponse\"\x04\x88\xdb\x18\x06\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,38 +39,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTDELIVERIESREQUEST_TAGSENTRY']._serialized_options = b'8\001'
   _globals['_LISTATTEMPTSREQUEST_TAGSENTRY']._loaded_options = None
   _globals['_LISTATTEMPTSREQUEST_TAGSENTRY']._serialized_options = b'8\001'
-  _globals['_ATTEMPTEVENTKIND']._serialized_start=1957
-  _globals['_ATTEMPTEVENTKIND']._serialized_end=2110
-  _globals['_LISTDELIVERIESREQUEST']._serialized_start=143
-  _globals['_LISTDELIVERIESREQUEST']._serialized_end=541
-  _globals['_LISTDELIVERIESREQUEST_TAGSENTRY']._serialized_start=498
-  _globals['_LISTDELIVERIESREQUEST_TAGSENTRY']._serialized_end=541
-  _globals['_LISTDELIVERIESRESPONSE']._serialized_start=543
-  _globals['_LISTDELIVERIESRESPONSE']._serialized_end=636
-  _globals['_GETDELIVERYREQUEST']._serialized_start=638
-  _globals['_GETDELIVERYREQUEST']._serialized_end=714
-  _globals['_GETDELIVERYRESPONSE']._serialized_start=716
-  _globals['_GETDELIVERYRESPONSE']._serialized_end=779
-  _globals['_LISTATTEMPTSREQUEST']._serialized_start=782
-  _globals['_LISTATTEMPTSREQUEST']._serialized_end=1176
-  _globals['_LISTATTEMPTSREQUEST_TAGSENTRY']._serialized_start=498
-  _globals['_LISTATTEMPTSREQUEST_TAGSENTRY']._serialized_end=541
-  _globals['_LISTATTEMPTSRESPONSE']._serialized_start=1178
-  _globals['_LISTATTEMPTSRESPONSE']._serialized_end=1266
-  _globals['_GETATTEMPTREQUEST']._serialized_start=1268
-  _globals['_GETATTEMPTREQUEST']._serialized_end=1304
-  _globals['_GETATTEMPTRESPONSE']._serialized_start=1306
-  _globals['_GETATTEMPTRESPONSE']._serialized_end=1366
-  _globals['_RESENDDELIVERYREQUEST']._serialized_start=1368
-  _globals['_RESENDDELIVERYREQUEST']._serialized_end=1447
-  _globals['_RESENDDELIVERYRESPONSE']._serialized_start=1449
-  _globals['_RESENDDELIVERYRESPONSE']._serialized_end=1515
-  _globals['_WATCHATTEMPTSREQUEST']._serialized_start=1518
-  _globals['_WATCHATTEMPTSREQUEST']._serialized_end=1742
-  _globals['_WATCHATTEMPTSRESPONSE']._serialized_start=1744
-  _globals['_WATCHATTEMPTSRESPONSE']._serialized_end=1833
-  _globals['_ATTEMPTEVENT']._serialized_start=1835
-  _globals['_ATTEMPTEVENT']._serialized_end=1954
-  _globals['_ATTEMPTSERVICE']._serialized_start=2113
-  _globals['_ATTEMPTSERVICE']._serialized_end=2659
+  _globals['_ATTEMPTSERVICE'].methods_by_name['ListDeliveries']._loaded_options = None
+  _globals['_ATTEMPTSERVICE'].methods_by_name['ListDeliveries']._serialized_options = b'\210\333\030\006'
+  _globals['_ATTEMPTSERVICE'].methods_by_name['GetDelivery']._loaded_options = None
+  _globals['_ATTEMPTSERVICE'].methods_by_name['GetDelivery']._serialized_options = b'\210\333\030\006'
+  _globals['_ATTEMPTSERVICE'].methods_by_name['ListAttempts']._loaded_options = None
+  _globals['_ATTEMPTSERVICE'].methods_by_name['ListAttempts']._serialized_options = b'\210\333\030\006'
+  _globals['_ATTEMPTSERVICE'].methods_by_name['GetAttempt']._loaded_options = None
+  _globals['_ATTEMPTSERVICE'].methods_by_name['GetAttempt']._serialized_options = b'\210\333\030\006'
+  _globals['_ATTEMPTSERVICE'].methods_by_name['ResendDelivery']._loaded_options = None
+  _globals['_ATTEMPTSERVICE'].methods_by_name['ResendDelivery']._serialized_options = b'\210\333\030\007'
+  _globals['_ATTEMPTSERVICE'].methods_by_name['WatchAttempts']._loaded_options = None
+  _globals['_ATTEMPTSERVICE'].methods_by_name['WatchAttempts']._serialized_options = b'\210\333\030\006'
+  _globals['_ATTEMPTEVENTKIND']._serialized_start=1984
+  _globals['_ATTEMPTEVENTKIND']._serialized_end=2137
+  _globals['_LISTDELIVERIESREQUEST']._serialized_start=170
+  _globals['_LISTDELIVERIESREQUEST']._serialized_end=568
+  _globals['_LISTDELIVERIESREQUEST_TAGSENTRY']._serialized_start=525
+  _globals['_LISTDELIVERIESREQUEST_TAGSENTRY']._serialized_end=568
+  _globals['_LISTDELIVERIESRESPONSE']._serialized_start=570
+  _globals['_LISTDELIVERIESRESPONSE']._serialized_end=663
+  _globals['_GETDELIVERYREQUEST']._serialized_start=665
+  _globals['_GETDELIVERYREQUEST']._serialized_end=741
+  _globals['_GETDELIVERYRESPONSE']._serialized_start=743
+  _globals['_GETDELIVERYRESPONSE']._serialized_end=806
+  _globals['_LISTATTEMPTSREQUEST']._serialized_start=809
+  _globals['_LISTATTEMPTSREQUEST']._serialized_end=1203
+  _globals['_LISTATTEMPTSREQUEST_TAGSENTRY']._serialized_start=525
+  _globals['_LISTATTEMPTSREQUEST_TAGSENTRY']._serialized_end=568
+  _globals['_LISTATTEMPTSRESPONSE']._serialized_start=1205
+  _globals['_LISTATTEMPTSRESPONSE']._serialized_end=1293
+  _globals['_GETATTEMPTREQUEST']._serialized_start=1295
+  _globals['_GETATTEMPTREQUEST']._serialized_end=1331
+  _globals['_GETATTEMPTRESPONSE']._serialized_start=1333
+  _globals['_GETATTEMPTRESPONSE']._serialized_end=1393
+  _globals['_RESENDDELIVERYREQUEST']._serialized_start=1395
+  _globals['_RESENDDELIVERYREQUEST']._serialized_end=1474
+  _globals['_RESENDDELIVERYRESPONSE']._serialized_start=1476
+  _globals['_RESENDDELIVERYRESPONSE']._serialized_end=1542
+  _globals['_WATCHATTEMPTSREQUEST']._serialized_start=1545
+  _globals['_WATCHATTEMPTSREQUEST']._serialized_end=1769
+  _globals['_WATCHATTEMPTSRESPONSE']._serialized_start=1771
+  _globals['_WATCHATTEMPTSRESPONSE']._serialized_end=1860
+  _globals['_ATTEMPTEVENT']._serialized_start=1862
+  _globals['_ATTEMPTEVENT']._serialized_end=1981
+  _globals['_ATTEMPTSERVICE']._serialized_start=2140
+  _globals['_ATTEMPTSERVICE']._serialized_end=2722
 # @@protoc_insertion_point(module_scope)

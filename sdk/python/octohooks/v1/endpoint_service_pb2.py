@@ -25,64 +25,87 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from octohooks.v1 import access_pb2 as octohooks_dot_v1_dot_access__pb2
 from octohooks.v1 import endpoint_pb2 as octohooks_dot_v1_dot_endpoint__pb2
 from octohooks.v1 import job_pb2 as octohooks_dot_v1_dot_job__pb2
 from octohooks.v1 import message_pb2 as octohooks_dot_v1_dot_message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#octohooks/v1/endpoint_service.proto\x12\x0coctohooks.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1boctohooks/v1/endpoint.proto\x1a\x16octohooks/v1/job.proto\x1a\x1aoctohooks/v1/message.proto\"f\n\x15\x43reateEndpointRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12(\n\x08\x65ndpoint\x18\x02 \x01(\x0b\x32\x16.octohooks.v1.Endpoint\x12\x0e\n\x06secret\x18\x03 \x01(\t\"B\n\x16\x43reateEndpointResponse\x12(\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x16.octohooks.v1.Endpoint\";\n\x12GetEndpointRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\"?\n\x13GetEndpointResponse\x12(\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x16.octohooks.v1.Endpoint\"R\n\x14ListEndpointsRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"[\n\x15ListEndpointsResponse\x12)\n\tendpoints\x18\x01 \x03(\x0b\x32\x16.octohooks.v1.Endpoint\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xae\x01\n\x15UpdateEndpointRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\x12&\n\x06values\x18\x03 \x01(\x0b\x32\x16.octohooks.v1.Endpoint\x12/\n\x0bupdate_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rallow_missing\x18\x05 \x01(\x08\"B\n\x16UpdateEndpointResponse\x12(\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x16.octohooks.v1.Endpoint\">\n\x15\x44\x65leteEndpointRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\"\x18\n\x16\x44\x65leteEndpointResponse\"A\n\x18GetEndpointSecretRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\"J\n\x19GetEndpointSecretResponse\x12-\n\x07secrets\x18\x01 \x03(\x0b\x32\x1c.octohooks.v1.EndpointSecret\"\x80\x01\n\x1bRotateEndpointSecretRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\x12\x0e\n\x06secret\x18\x03 \x01(\t\x12*\n\x07overlap\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"M\n\x1cRotateEndpointSecretResponse\x12-\n\x07secrets\x18\x01 \x03(\x0b\x32\x1c.octohooks.v1.EndpointSecret\"\x97\x01\n\x17GetEndpointStatsRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\x12)\n\x05\x61\x66ter\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x06\x62\x65\x66ore\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf1\x01\n\x18GetEndpointStatsResponse\x12\x1a\n\x12pending_deliveries\x18\x01 \x01(\x03\x12\x1c\n\x14succeeded_deliveries\x18\x02 \x01(\x03\x12\x19\n\x11\x66\x61iled_deliveries\x18\x03 \x01(\x03\x12\x1c\n\x14\x63\x61ncelled_deliveries\x18\x04 \x01(\x03\x12\x1a\n\x12succeeded_attempts\x18\x05 \x01(\x03\x12\x17\n\x0f\x66\x61iled_attempts\x18\x06 \x01(\x03\x12-\n\x07latency\x18\x07 \x01(\x0b\x32\x1c.octohooks.v1.LatencySummary\"\x81\x02\n\x0eLatencySummary\x12&\n\x03min\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x04mean\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03p50\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03p95\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03p99\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03max\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x95\x01\n\x16RecoverEndpointRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\x12)\n\x05since\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"9\n\x17RecoverEndpointResponse\x12\x1e\n\x03job\x18\x01 \x01(\x0b\x32\x11.octohooks.v1.Job\"\x94\x01\n\x15ReplayEndpointRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\x12)\n\x05since\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"8\n\x16ReplayEndpointResponse\x12\x1e\n\x03job\x18\x01 \x01(\x0b\x32\x11.octohooks.v1.Job\"O\n\x12SendExampleRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\x12\x12\n\nevent_type\x18\x03 \x01(\t\"=\n\x13SendExampleResponse\x12&\n\x07message\x18\x01 \x01(\x0b\x32\x15.octohooks.v1.Message2\x9f\x08\n\x0f\x45ndpointService\x12[\n\x0e\x43reateEndpoint\x12#.octohooks.v1.CreateEndpointRequest\x1a$.octohooks.v1.CreateEndpointResponse\x12R\n\x0bGetEndpoint\x12 .octohooks.v1.GetEndpointRequest\x1a!.octohooks.v1.GetEndpointResponse\x12X\n\rListEndpoints\x12\".octohooks.v1.ListEndpointsRequest\x1a#.octohooks.v1.ListEndpointsResponse\x12[\n\x0eUpdateEndpoint\x12#.octohooks.v1.UpdateEndpointRequest\x1a$.octohooks.v1.UpdateEndpointResponse\x12[\n\x0e\x44\x65leteEndpoint\x12#.octohooks.v1.DeleteEndpointRequest\x1a$.octohooks.v1.DeleteEndpointResponse\x12\x64\n\x11GetEndpointSecret\x12&.octohooks.v1.GetEndpointSecretRequest\x1a\'.octohooks.v1.GetEndpointSecretResponse\x12m\n\x14RotateEndpointSecret\x12).octohooks.v1.RotateEndpointSecretRequest\x1a*.octohooks.v1.RotateEndpointSecretResponse\x12\x61\n\x10GetEndpointStats\x12%.octohooks.v1.GetEndpointStatsRequest\x1a&.octohooks.v1.GetEndpointStatsResponse\x12^\n\x0fRecoverEndpoint\x12$.octohooks.v1.RecoverEndpointRequest\x1a%.octohooks.v1.RecoverEndpointResponse\x12[\n\x0eReplayEndpoint\x12#.octohooks.v1.ReplayEndpointRequest\x1a$.octohooks.v1.ReplayEndpointResponse\x12R\n\x0bSendExample\x12 .octohooks.v1.SendExampleRequest\x1a!.octohooks.v1.SendExampleResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#octohooks/v1/endpoint_service.proto\x12\x0coctohooks.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19octohooks/v1/access.proto\x1a\x1boctohooks/v1/endpoint.proto\x1a\x16octohooks/v1/job.proto\x1a\x1aoctohooks/v1/message.proto\"f\n\x15\x43reateEndpointRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12(\n\x08\x65ndpoint\x18\x02 \x01(\x0b\x32\x16.octohooks.v1.Endpoint\x12\x0e\n\x06secret\x18\x03 \x01(\t\"B\n\x16\x43reateEndpointResponse\x12(\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x16.octohooks.v1.Endpoint\";\n\x12GetEndpointRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\"?\n\x13GetEndpointResponse\x12(\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x16.octohooks.v1.Endpoint\"R\n\x14ListEndpointsRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"[\n\x15ListEndpointsResponse\x12)\n\tendpoints\x18\x01 \x03(\x0b\x32\x16.octohooks.v1.Endpoint\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xae\x01\n\x15UpdateEndpointRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\x12&\n\x06values\x18\x03 \x01(\x0b\x32\x16.octohooks.v1.Endpoint\x12/\n\x0bupdate_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rallow_missing\x18\x05 \x01(\x08\"B\n\x16UpdateEndpointResponse\x12(\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x16.octohooks.v1.Endpoint\">\n\x15\x44\x65leteEndpointRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\"\x18\n\x16\x44\x65leteEndpointResponse\"A\n\x18GetEndpointSecretRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\"J\n\x19GetEndpointSecretResponse\x12-\n\x07secrets\x18\x01 \x03(\x0b\x32\x1c.octohooks.v1.EndpointSecret\"\x80\x01\n\x1bRotateEndpointSecretRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\x12\x0e\n\x06secret\x18\x03 \x01(\t\x12*\n\x07overlap\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"M\n\x1cRotateEndpointSecretResponse\x12-\n\x07secrets\x18\x01 \x03(\x0b\x32\x1c.octohooks.v1.EndpointSecret\"\x97\x01\n\x17GetEndpointStatsRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\x12)\n\x05\x61\x66ter\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x06\x62\x65\x66ore\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf1\x01\n\x18GetEndpointStatsResponse\x12\x1a\n\x12pending_deliveries\x18\x01 \x01(\x03\x12\x1c\n\x14succeeded_deliveries\x18\x02 \x01(\x03\x12\x19\n\x11\x66\x61iled_deliveries\x18\x03 \x01(\x03\x12\x1c\n\x14\x63\x61ncelled_deliveries\x18\x04 \x01(\x03\x12\x1a\n\x12succeeded_attempts\x18\x05 \x01(\x03\x12\x17\n\x0f\x66\x61iled_attempts\x18\x06 \x01(\x03\x12-\n\x07latency\x18\x07 \x01(\x0b\x32\x1c.octohooks.v1.LatencySummary\"\x81\x02\n\x0eLatencySummary\x12&\n\x03min\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x04mean\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03p50\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03p95\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03p99\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03max\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x95\x01\n\x16RecoverEndpointRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\x12)\n\x05since\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"9\n\x17RecoverEndpointResponse\x12\x1e\n\x03job\x18\x01 \x01(\x0b\x32\x11.octohooks.v1.Job\"\x94\x01\n\x15ReplayEndpointRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\x12)\n\x05since\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"8\n\x16ReplayEndpointResponse\x12\x1e\n\x03job\x18\x01 \x01(\x0b\x32\x11.octohooks.v1.Job\"O\n\x12SendExampleRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\x12\x12\n\nevent_type\x18\x03 \x01(\t\"=\n\x13SendExampleResponse\x12&\n\x07message\x18\x01 \x01(\x0b\x32\x15.octohooks.v1.Message2\xe1\x08\n\x0f\x45ndpointService\x12\x61\n\x0e\x43reateEndpoint\x12#.octohooks.v1.CreateEndpointRequest\x1a$.octohooks.v1.CreateEndpointResponse\"\x04\x88\xdb\x18\x07\x12X\n\x0bGetEndpoint\x12 .octohooks.v1.GetEndpointRequest\x1a!.octohooks.v1.GetEndpointResponse\"\x04\x88\xdb\x18\x06\x12^\n\rListEndpoints\x12\".octohooks.v1.ListEndpointsRequest\x1a#.octohooks.v1.ListEndpointsResponse\"\x04\x88\xdb\x18\x06\x12\x61\n\x0eUpdateEndpoint\x12#.octohooks.v1.UpdateEndpointRequest\x1a$.octohooks.v1.UpdateEndpointResponse\"\x04\x88\xdb\x18\x07\x12\x61\n\x0e\x44\x65leteEndpoint\x12#.octohooks.v1.DeleteEndpointRequest\x1a$.octohooks.v1.DeleteEndpointResponse\"\x04\x88\xdb\x18\x07\x12j\n\x11GetEndpointSecret\x12&.octohooks.v1.GetEndpointSecretRequest\x1a\'.octohooks.v1.GetEndpointSecretResponse\"\x04\x88\xdb\x18\x07\x12s\n\x14RotateEndpointSecret\x12).octohooks.v1.RotateEndpointSecretRequest\x1a*.octohooks.v1.RotateEndpointSecretResponse\"\x04\x88\xdb\x18\x07\x12g\n\x10GetEndpointStats\x12%.octohooks.v1.GetEndpointStatsRequest\x1a&.octohooks.v1.GetEndpointStatsResponse\"\x04\x88\xdb\x18\x06\x12\x64\n\x0fRecoverEndpoint\x12$.octohooks.v1.RecoverEndpointRequest\x1a%.octohooks.v1.RecoverEndpointResponse\"\x04\x88\xdb\x18\x07\x12\x61\n\x0eReplayEndpoint\x12#.octohooks.v1.ReplayEndpointRequest\x1a$.octohooks.v1.ReplayEndpointResponse\"\x04\x88\xdb\x18\x07\x12X\n\x0bSendExample\x12 .octohooks.v1.SendExampleRequest\x1a!.octohooks.v1.SendExampleResponse\"\x04\x88\xdb\x18\x07\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'octohooks.v1.endpoint_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CREATEENDPOINTREQUEST']._serialized_start=233
-  _globals['_CREATEENDPOINTREQUEST']._serialized_end=335
-  _globals['_CREATEENDPOINTRESPONSE']._serialized_start=337
-  _globals['_CREATEENDPOINTRESPONSE']._serialized_end=403
-  _globals['_GETENDPOINTREQUEST']._serialized_start=405
-  _globals['_GETENDPOINTREQUEST']._serialized_end=464
-  _globals['_GETENDPOINTRESPONSE']._serialized_start=466
-  _globals['_GETENDPOINTRESPONSE']._serialized_end=529
-  _globals['_LISTENDPOINTSREQUEST']._serialized_start=531
-  _globals['_LISTENDPOINTSREQUEST']._serialized_end=613
-  _globals['_LISTENDPOINTSRESPONSE']._serialized_start=615
-  _globals['_LISTENDPOINTSRESPONSE']._serialized_end=706
-  _globals['_UPDATEENDPOINTREQUEST']._serialized_start=709
-  _globals['_UPDATEENDPOINTREQUEST']._serialized_end=883
-  _globals['_UPDATEENDPOINTRESPONSE']._serialized_start=885
-  _globals['_UPDATEENDPOINTRESPONSE']._serialized_end=951
-  _globals['_DELETEENDPOINTREQUEST']._serialized_start=953
-  _globals['_DELETEENDPOINTREQUEST']._serialized_end=1015
-  _globals['_DELETEENDPOINTRESPONSE']._serialized_start=1017
-  _globals['_DELETEENDPOINTRESPONSE']._serialized_end=1041
-  _globals['_GETENDPOINTSECRETREQUEST']._serialized_start=1043
-  _globals['_GETENDPOINTSECRETREQUEST']._serialized_end=1108
-  _globals['_GETENDPOINTSECRETRESPONSE']._serialized_start=1110
-  _globals['_GETENDPOINTSECRETRESPONSE']._serialized_end=1184
-  _globals['_ROTATEENDPOINTSECRETREQUEST']._serialized_start=1187
-  _globals['_ROTATEENDPOINTSECRETREQUEST']._serialized_end=1315
-  _globals['_ROTATEENDPOINTSECRETRESPONSE']._serialized_start=1317
-  _globals['_ROTATEENDPOINTSECRETRESPONSE']._serialized_end=1394
-  _globals['_GETENDPOINTSTATSREQUEST']._serialized_start=1397
-  _globals['_GETENDPOINTSTATSREQUEST']._serialized_end=1548
-  _globals['_GETENDPOINTSTATSRESPONSE']._serialized_start=1551
-  _globals['_GETENDPOINTSTATSRESPONSE']._serialized_end=1792
-  _globals['_LATENCYSUMMARY']._serialized_start=1795
-  _globals['_LATENCYSUMMARY']._serialized_end=2052
-  _globals['_RECOVERENDPOINTREQUEST']._serialized_start=2055
-  _globals['_RECOVERENDPOINTREQUEST']._serialized_end=2204
-  _globals['_RECOVERENDPOINTRESPONSE']._serialized_start=2206
-  _globals['_RECOVERENDPOINTRESPONSE']._serialized_end=2263
-  _globals['_REPLAYENDPOINTREQUEST']._serialized_start=2266
-  _globals['_REPLAYENDPOINTREQUEST']._serialized_end=2414
-  _globals['_REPLAYENDPOINTRESPONSE']._serialized_start=2416
-  _globals['_REPLAYENDPOINTRESPONSE']._serialized_end=2472
-  _globals['_SENDEXAMPLEREQUEST']._serialized_start=2474
-  _globals['_SENDEXAMPLEREQUEST']._serialized_end=2553
-  _globals['_SENDEXAMPLERESPONSE']._serialized_start=2555
-  _globals['_SENDEXAMPLERESPONSE']._serialized_end=2616
-  _globals['_ENDPOINTSERVICE']._serialized_start=2619
-  _globals['_ENDPOINTSERVICE']._serialized_end=3674
+  _globals['_ENDPOINTSERVICE'].methods_by_name['CreateEndpoint']._loaded_options = None
+  _globals['_ENDPOINTSERVICE'].methods_by_name['CreateEndpoint']._serialized_options = b'\210\333\030\007'
+  _globals['_ENDPOINTSERVICE'].methods_by_name['GetEndpoint']._loaded_options = None
+  _globals['_ENDPOINTSERVICE'].methods_by_name['GetEndpoint']._serialized_options = b'\210\333\030\006'
+  _globals['_ENDPOINTSERVICE'].methods_by_name['ListEndpoints']._loaded_options = None
+  _globals['_ENDPOINTSERVICE'].methods_by_name['ListEndpoints']._serialized_options = b'\210\333\030\006'
+  _globals['_ENDPOINTSERVICE'].methods_by_name['UpdateEndpoint']._loaded_options = None
+  _globals['_ENDPOINTSERVICE'].methods_by_name['UpdateEndpoint']._serialized_options = b'\210\333\030\007'
+  _globals['_ENDPOINTSERVICE'].methods_by_name['DeleteEndpoint']._loaded_options = None
+  _globals['_ENDPOINTSERVICE'].methods_by_name['DeleteEndpoint']._serialized_options = b'\210\333\030\007'
+  _globals['_ENDPOINTSERVICE'].methods_by_name['GetEndpointSecret']._loaded_options = None
+  _globals['_ENDPOINTSERVICE'].methods_by_name['GetEndpointSecret']._serialized_options = b'\210\333\030\007'
+  _globals['_ENDPOINTSERVICE'].methods_by_name['RotateEndpointSecret']._loaded_options = None
+  _globals['_ENDPOINTSERVICE'].methods_by_name['RotateEndpointSecret']._serialized_options = b'\210\333\030\007'
+  _globals['_ENDPOINTSERVICE'].methods_by_name['GetEndpointStats']._loaded_options = None
+  _globals['_ENDPOINTSERVICE'].methods_by_name['GetEndpointStats']._serialized_options = b'\210\333\030\006'
+  _globals['_ENDPOINTSERVICE'].methods_by_name['RecoverEndpoint']._loaded_options = None
+  _globals['_ENDPOINTSERVICE'].methods_by_name['RecoverEndpoint']._serialized_options = b'\210\333\030\007'
+  _globals['_ENDPOINTSERVICE'].methods_by_name['ReplayEndpoint']._loaded_options = None
+  _globals['_ENDPOINTSERVICE'].methods_by_name['ReplayEndpoint']._serialized_options = b'\210\333\030\007'
+  _globals['_ENDPOINTSERVICE'].methods_by_name['SendExample']._loaded_options = None
+  _globals['_ENDPOINTSERVICE'].methods_by_name['SendExample']._serialized_options = b'\210\333\030\007'
+  _globals['_CREATEENDPOINTREQUEST']._serialized_start=260
+  _globals['_CREATEENDPOINTREQUEST']._serialized_end=362
+  _globals['_CREATEENDPOINTRESPONSE']._serialized_start=364
+  _globals['_CREATEENDPOINTRESPONSE']._serialized_end=430
+  _globals['_GETENDPOINTREQUEST']._serialized_start=432
+  _globals['_GETENDPOINTREQUEST']._serialized_end=491
+  _globals['_GETENDPOINTRESPONSE']._serialized_start=493
+  _globals['_GETENDPOINTRESPONSE']._serialized_end=556
+  _globals['_LISTENDPOINTSREQUEST']._serialized_start=558
+  _globals['_LISTENDPOINTSREQUEST']._serialized_end=640
+  _globals['_LISTENDPOINTSRESPONSE']._serialized_start=642
+  _globals['_LISTENDPOINTSRESPONSE']._serialized_end=733
+  _globals['_UPDATEENDPOINTREQUEST']._serialized_start=736
+  _globals['_UPDATEENDPOINTREQUEST']._serialized_end=910
+  _globals['_UPDATEENDPOINTRESPONSE']._serialized_start=912
+  _globals['_UPDATEENDPOINTRESPONSE']._serialized_end=978
+  _globals['_DELETEENDPOINTREQUEST']._serialized_start=980
+  _globals['_DELETEENDPOINTREQUEST']._serialized_end=1042
+  _globals['_DELETEENDPOINTRESPONSE']._serialized_start=1044
+  _globals['_DELETEENDPOINTRESPONSE']._serialized_end=1068
+  _globals['_GETENDPOINTSECRETREQUEST']._serialized_start=1070
+  _globals['_GETENDPOINTSECRETREQUEST']._serialized_end=1135
+  _globals['_GETENDPOINTSECRETRESPONSE']._serialized_start=1137
+  _globals['_GETENDPOINTSECRETRESPONSE']._serialized_end=1211
+  _globals['_ROTATEENDPOINTSECRETREQUEST']._serialized_start=1214
+  _globals['_ROTATEENDPOINTSECRETREQUEST']._serialized_end=1342
+  _globals['_ROTATEENDPOINTSECRETRESPONSE']._serialized_start=1344
+  _globals['_ROTATEENDPOINTSECRETRESPONSE']._serialized_end=1421
+  _globals['_GETENDPOINTSTATSREQUEST']._serialized_start=1424
+  _globals['_GETENDPOINTSTATSREQUEST']._serialized_end=1575
+  _globals['_GETENDPOINTSTATSRESPONSE']._serialized_start=1578
+  _globals['_GETENDPOINTSTATSRESPONSE']._serialized_end=1819
+  _globals['_LATENCYSUMMARY']._serialized_start=1822
+  _globals['_LATENCYSUMMARY']._serialized_end=2079
+  _globals['_RECOVERENDPOINTREQUEST']._serialized_start=2082
+  _globals['_RECOVERENDPOINTREQUEST']._serialized_end=2231
+  _globals['_RECOVERENDPOINTRESPONSE']._serialized_start=2233
+  _globals['_RECOVERENDPOINTRESPONSE']._serialized_end=2290
+  _globals['_REPLAYENDPOINTREQUEST']._serialized_start=2293
+  _globals['_REPLAYENDPOINTREQUEST']._serialized_end=2441
+  _globals['_REPLAYENDPOINTRESPONSE']._serialized_start=2443
+  _globals['_REPLAYENDPOINTRESPONSE']._serialized_end=2499
+  _globals['_SENDEXAMPLEREQUEST']._serialized_start=2501
+  _globals['_SENDEXAMPLEREQUEST']._serialized_end=2580
+  _globals['_SENDEXAMPLERESPONSE']._serialized_start=2582
+  _globals['_SENDEXAMPLERESPONSE']._serialized_end=2643
+  _globals['_ENDPOINTSERVICE']._serialized_start=2646
+  _globals['_ENDPOINTSERVICE']._serialized_end=3767
 # @@protoc_insertion_point(module_scope)

@@ -23,36 +23,47 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
+from octohooks.v1 import access_pb2 as octohooks_dot_v1_dot_access__pb2
 from octohooks.v1 import environment_pb2 as octohooks_dot_v1_dot_environment__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&octohooks/v1/environment_service.proto\x12\x0coctohooks.v1\x1a google/protobuf/field_mask.proto\x1a\x1eoctohooks/v1/environment.proto\"J\n\x18\x43reateEnvironmentRequest\x12.\n\x0b\x65nvironment\x18\x01 \x01(\x0b\x32\x19.octohooks.v1.Environment\"K\n\x19\x43reateEnvironmentResponse\x12.\n\x0b\x65nvironment\x18\x01 \x01(\x0b\x32\x19.octohooks.v1.Environment\",\n\x15GetEnvironmentRequest\x12\x13\n\x0b\x65nvironment\x18\x01 \x01(\t\"H\n\x16GetEnvironmentResponse\x12.\n\x0b\x65nvironment\x18\x01 \x01(\x0b\x32\x19.octohooks.v1.Environment\"@\n\x17ListEnvironmentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"d\n\x18ListEnvironmentsResponse\x12/\n\x0c\x65nvironments\x18\x01 \x03(\x0b\x32\x19.octohooks.v1.Environment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8b\x01\n\x18UpdateEnvironmentRequest\x12\x13\n\x0b\x65nvironment\x18\x01 \x01(\t\x12)\n\x06values\x18\x02 \x01(\x0b\x32\x19.octohooks.v1.Environment\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"K\n\x19UpdateEnvironmentResponse\x12.\n\x0b\x65nvironment\x18\x01 \x01(\x0b\x32\x19.octohooks.v1.Environment\"/\n\x18\x44\x65leteEnvironmentRequest\x12\x13\n\x0b\x65nvironment\x18\x01 \x01(\t\"\x1b\n\x19\x44\x65leteEnvironmentResponse2\x86\x04\n\x12\x45nvironmentService\x12\x64\n\x11\x43reateEnvironment\x12&.octohooks.v1.CreateEnvironmentRequest\x1a\'.octohooks.v1.CreateEnvironmentResponse\x12[\n\x0eGetEnvironment\x12#.octohooks.v1.GetEnvironmentRequest\x1a$.octohooks.v1.GetEnvironmentResponse\x12\x61\n\x10ListEnvironments\x12%.octohooks.v1.ListEnvironmentsRequest\x1a&.octohooks.v1.ListEnvironmentsResponse\x12\x64\n\x11UpdateEnvironment\x12&.octohooks.v1.UpdateEnvironmentRequest\x1a\'.octohooks.v1.UpdateEnvironmentResponse\x12\x64\n\x11\x44\x65leteEnvironment\x12&.octohooks.v1.DeleteEnvironmentRequest\x1a\'.octohooks.v1.DeleteEnvironmentResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&octohooks/v1/environment_service.proto\x12\x0coctohooks.v1\x1a google/protobuf/field_mask.proto\x1a\x19octohooks/v1/access.proto\x1a\x1eoctohooks/v1/environment.proto\"J\n\x18\x43reateEnvironmentRequest\x12.\n\x0b\x65nvironment\x18\x01 \x01(\x0b\x32\x19.octohooks.v1.Environment\"K\n\x19\x43reateEnvironmentResponse\x12.\n\x0b\x65nvironment\x18\x01 \x01(\x0b\x32\x19.octohooks.v1.Environment\",\n\x15GetEnvironmentRequest\x12\x13\n\x0b\x65nvironment\x18\x01 \x01(\t\"H\n\x16GetEnvironmentResponse\x12.\n\x0b\x65nvironment\x18\x01 \x01(\x0b\x32\x19.octohooks.v1.Environment\"@\n\x17ListEnvironmentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"d\n\x18ListEnvironmentsResponse\x12/\n\x0c\x65nvironments\x18\x01 \x03(\x0b\x32\x19.octohooks.v1.Environment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8b\x01\n\x18UpdateEnvironmentRequest\x12\x13\n\x0b\x65nvironment\x18\x01 \x01(\t\x12)\n\x06values\x18\x02 \x01(\x0b\x32\x19.octohooks.v1.Environment\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"K\n\x19UpdateEnvironmentResponse\x12.\n\x0b\x65nvironment\x18\x01 \x01(\x0b\x32\x19.octohooks.v1.Environment\"/\n\x18\x44\x65leteEnvironmentRequest\x12\x13\n\x0b\x65nvironment\x18\x01 \x01(\t\"\x1b\n\x19\x44\x65leteEnvironmentResponse2\xa4\x04\n\x12\x45nvironmentService\x12j\n\x11\x43reateEnvironment\x12&.octohooks.v1.CreateEnvironmentRequest\x1a\'.octohooks.v1.CreateEnvironmentResponse\"\x04\x88\xdb\x18\x01\x12\x61\n\x0eGetEnvironment\x12#.octohooks.v1.GetEnvironmentRequest\x1a$.octohooks.v1.GetEnvironmentResponse\"\x04\x88\xdb\x18\x01\x12g\n\x10ListEnvironments\x12%.octohooks.v1.ListEnvironmentsRequest\x1a&.octohooks.v1.ListEnvironmentsResponse\"\x04\x88\xdb\x18\x01\x12j\n\x11UpdateEnvironment\x12&.octohooks.v1.UpdateEnvironmentRequest\x1a\'.octohooks.v1.UpdateEnvironmentResponse\"\x04\x88\xdb\x18\x01\x12j\n\x11\x44\x65leteEnvironment\x12&.octohooks.v1.DeleteEnvironmentRequest\x1a\'.octohooks.v1.DeleteEnvironmentResponse\"\x04\x88\xdb\x18\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'octohooks.v1.environment_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CREATEENVIRONMENTREQUEST']._serialized_start=122
-  _globals['_CREATEENVIRONMENTREQUEST']._serialized_end=196
-  _globals['_CREATEENVIRONMENTRESPONSE']._serialized_start=198
-  _globals['_CREATEENVIRONMENTRESPONSE']._serialized_end=273
-  _globals['_GETENVIRONMENTREQUEST']._serialized_start=275
-  _globals['_GETENVIRONMENTREQUEST']._serialized_end=319
-  _globals['_GETENVIRONMENTRESPONSE']._serialized_start=321
-  _globals['_GETENVIRONMENTRESPONSE']._serialized_end=393
-  _globals['_LISTENVIRONMENTSREQUEST']._serialized_start=395
-  _globals['_LISTENVIRONMENTSREQUEST']._serialized_end=459
-  _globals['_LISTENVIRONMENTSRESPONSE']._serialized_start=461
-  _globals['_LISTENVIRONMENTSRESPONSE']._serialized_end=561
-  _globals['_UPDATEENVIRONMENTREQUEST']._serialized_start=564
-  _globals['_UPDATEENVIRONMENTREQUEST']._serialized_end=703
-  _globals['_UPDATEENVIRONMENTRESPONSE']._serialized_start=705
-  _globals['_UPDATEENVIRONMENTRESPONSE']._serialized_end=780
-  _globals['_DELETEENVIRONMENTREQUEST']._serialized_start=782
-  _globals['_DELETEENVIRONMENTREQUEST']._serialized_end=829
-  _globals['_DELETEENVIRONMENTRESPONSE']._serialized_start=831
-  _globals['_DELETEENVIRONMENTRESPONSE']._serialized_end=858
-  _globals['_ENVIRONMENTSERVICE']._serialized_start=861
-  _globals['_ENVIRONMENTSERVICE']._serialized_end=1379
+  _globals['_ENVIRONMENTSERVICE'].methods_by_name['CreateEnvironment']._loaded_options = None
+  _globals['_ENVIRONMENTSERVICE'].methods_by_name['CreateEnvironment']._serialized_options = b'\210\333\030\001'
+  _globals['_ENVIRONMENTSERVICE'].methods_by_name['GetEnvironment']._loaded_options = None
+  _globals['_ENVIRONMENTSERVICE'].methods_by_name['GetEnvironment']._serialized_options = b'\210\333\030\001'
+  _globals['_ENVIRONMENTSERVICE'].methods_by_name['ListEnvironments']._loaded_options = None
+  _globals['_ENVIRONMENTSERVICE'].methods_by_name['ListEnvironments']._serialized_options = b'\210\333\030\001'
+  _globals['_ENVIRONMENTSERVICE'].methods_by_name['UpdateEnvironment']._loaded_options = None
+  _globals['_ENVIRONMENTSERVICE'].methods_by_name['UpdateEnvironment']._serialized_options = b'\210\333\030\001'
+  _globals['_ENVIRONMENTSERVICE'].methods_by_name['DeleteEnvironment']._loaded_options = None
+  _globals['_ENVIRONMENTSERVICE'].methods_by_name['DeleteEnvironment']._serialized_options = b'\210\333\030\001'
+  _globals['_CREATEENVIRONMENTREQUEST']._serialized_start=149
+  _globals['_CREATEENVIRONMENTREQUEST']._serialized_end=223
+  _globals['_CREATEENVIRONMENTRESPONSE']._serialized_start=225
+  _globals['_CREATEENVIRONMENTRESPONSE']._serialized_end=300
+  _globals['_GETENVIRONMENTREQUEST']._serialized_start=302
+  _globals['_GETENVIRONMENTREQUEST']._serialized_end=346
+  _globals['_GETENVIRONMENTRESPONSE']._serialized_start=348
+  _globals['_GETENVIRONMENTRESPONSE']._serialized_end=420
+  _globals['_LISTENVIRONMENTSREQUEST']._serialized_start=422
+  _globals['_LISTENVIRONMENTSREQUEST']._serialized_end=486
+  _globals['_LISTENVIRONMENTSRESPONSE']._serialized_start=488
+  _globals['_LISTENVIRONMENTSRESPONSE']._serialized_end=588
+  _globals['_UPDATEENVIRONMENTREQUEST']._serialized_start=591
+  _globals['_UPDATEENVIRONMENTREQUEST']._serialized_end=730
+  _globals['_UPDATEENVIRONMENTRESPONSE']._serialized_start=732
+  _globals['_UPDATEENVIRONMENTRESPONSE']._serialized_end=807
+  _globals['_DELETEENVIRONMENTREQUEST']._serialized_start=809
+  _globals['_DELETEENVIRONMENTREQUEST']._serialized_end=856
+  _globals['_DELETEENVIRONMENTRESPONSE']._serialized_start=858
+  _globals['_DELETEENVIRONMENTRESPONSE']._serialized_end=885
+  _globals['_ENVIRONMENTSERVICE']._serialized_start=888
+  _globals['_ENVIRONMENTSERVICE']._serialized_end=1436
 # @@protoc_insertion_point(module_scope)

@@ -61,7 +61,7 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     ERROR_REASON_PAYLOAD_TOO_LARGE: _ErrorReason.ValueType  # 15
     """RESOURCE_EXHAUSTED: the payload is larger than 350 KiB."""
     ERROR_REASON_TOO_MANY_WATCHES: _ErrorReason.ValueType  # 16
-    """RESOURCE_EXHAUSTED: the environment has as many open watches as it may have."""
+    """RESOURCE_EXHAUSTED: the environment, or the key, has as many open watches as it may have."""
     ERROR_REASON_STORAGE_FULL: _ErrorReason.ValueType  # 17
     """RESOURCE_EXHAUSTED: the server's disk is full; nothing of the request was stored."""
     ERROR_REASON_LIMIT_REACHED: _ErrorReason.ValueType  # 18
@@ -79,7 +79,15 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     ERROR_REASON_NOT_IMPLEMENTED: _ErrorReason.ValueType  # 22
     """UNIMPLEMENTED: the method is part of the contract and is not served by this release."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 23
-    """INTERNAL: a defect of Octohooks; the metadata key `correlation_id` finds it in the server's log."""
+    """INTERNAL: a defect of Octohooks; the metadata key `correlation_id`, which is the call's request
+    ID, finds it in the server's log.
+    """
+    ERROR_REASON_ROLE_LACKS_ACCESS: _ErrorReason.ValueType  # 24
+    """PERMISSION_DENIED: the key's role does not open the method; the metadata key `role` names it."""
+    ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 25
+    """RESOURCE_EXHAUSTED: the key made more requests per second than it may; nothing was done, and
+    `RetryInfo` tells how long to wait.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was refused, in a form that programs can act on.
@@ -124,7 +132,7 @@ ERROR_REASON_ENVIRONMENT_KEY_REQUIRED: ErrorReason.ValueType  # 14
 ERROR_REASON_PAYLOAD_TOO_LARGE: ErrorReason.ValueType  # 15
 """RESOURCE_EXHAUSTED: the payload is larger than 350 KiB."""
 ERROR_REASON_TOO_MANY_WATCHES: ErrorReason.ValueType  # 16
-"""RESOURCE_EXHAUSTED: the environment has as many open watches as it may have."""
+"""RESOURCE_EXHAUSTED: the environment, or the key, has as many open watches as it may have."""
 ERROR_REASON_STORAGE_FULL: ErrorReason.ValueType  # 17
 """RESOURCE_EXHAUSTED: the server's disk is full; nothing of the request was stored."""
 ERROR_REASON_LIMIT_REACHED: ErrorReason.ValueType  # 18
@@ -142,7 +150,15 @@ ERROR_REASON_WATCH_HISTORY_GONE: ErrorReason.ValueType  # 21
 ERROR_REASON_NOT_IMPLEMENTED: ErrorReason.ValueType  # 22
 """UNIMPLEMENTED: the method is part of the contract and is not served by this release."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 23
-"""INTERNAL: a defect of Octohooks; the metadata key `correlation_id` finds it in the server's log."""
+"""INTERNAL: a defect of Octohooks; the metadata key `correlation_id`, which is the call's request
+ID, finds it in the server's log.
+"""
+ERROR_REASON_ROLE_LACKS_ACCESS: ErrorReason.ValueType  # 24
+"""PERMISSION_DENIED: the key's role does not open the method; the metadata key `role` names it."""
+ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 25
+"""RESOURCE_EXHAUSTED: the key made more requests per second than it may; nothing was done, and
+`RetryInfo` tells how long to wait.
+"""
 
 @typing.final
 class Failure(message.Message):

@@ -23,44 +23,59 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
+from octohooks.v1 import access_pb2 as octohooks_dot_v1_dot_access__pb2
 from octohooks.v1 import event_type_pb2 as octohooks_dot_v1_dot_event__type__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%octohooks/v1/event_type_service.proto\x12\x0coctohooks.v1\x1a google/protobuf/field_mask.proto\x1a\x1doctohooks/v1/event_type.proto\"E\n\x16\x43reateEventTypeRequest\x12+\n\nevent_type\x18\x01 \x01(\x0b\x32\x17.octohooks.v1.EventType\"F\n\x17\x43reateEventTypeResponse\x12+\n\nevent_type\x18\x01 \x01(\x0b\x32\x17.octohooks.v1.EventType\")\n\x13GetEventTypeRequest\x12\x12\n\nevent_type\x18\x01 \x01(\t\"C\n\x14GetEventTypeResponse\x12+\n\nevent_type\x18\x01 \x01(\x0b\x32\x17.octohooks.v1.EventType\"X\n\x15ListEventTypesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x18\n\x10include_archived\x18\x03 \x01(\x08\"_\n\x16ListEventTypesResponse\x12,\n\x0b\x65vent_types\x18\x01 \x03(\x0b\x32\x17.octohooks.v1.EventType\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9d\x01\n\x16UpdateEventTypeRequest\x12\x12\n\nevent_type\x18\x01 \x01(\t\x12\'\n\x06values\x18\x02 \x01(\x0b\x32\x17.octohooks.v1.EventType\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rallow_missing\x18\x04 \x01(\x08\"F\n\x17UpdateEventTypeResponse\x12+\n\nevent_type\x18\x01 \x01(\x0b\x32\x17.octohooks.v1.EventType\"-\n\x17\x41rchiveEventTypeRequest\x12\x12\n\nevent_type\x18\x01 \x01(\t\"G\n\x18\x41rchiveEventTypeResponse\x12+\n\nevent_type\x18\x01 \x01(\x0b\x32\x17.octohooks.v1.EventType\",\n\x16\x44\x65leteEventTypeRequest\x12\x12\n\nevent_type\x18\x01 \x01(\t\"\x19\n\x17\x44\x65leteEventTypeResponse\"9\n\x14ImportOpenApiRequest\x12\x10\n\x08\x64ocument\x18\x01 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\"~\n\x15ImportOpenApiResponse\x12(\n\x07\x63reated\x18\x01 \x03(\x0b\x32\x17.octohooks.v1.EventType\x12(\n\x07updated\x18\x02 \x03(\x0b\x32\x17.octohooks.v1.EventType\x12\x11\n\tunchanged\x18\x03 \x03(\t2\xa3\x05\n\x10\x45ventTypeService\x12^\n\x0f\x43reateEventType\x12$.octohooks.v1.CreateEventTypeRequest\x1a%.octohooks.v1.CreateEventTypeResponse\x12U\n\x0cGetEventType\x12!.octohooks.v1.GetEventTypeRequest\x1a\".octohooks.v1.GetEventTypeResponse\x12[\n\x0eListEventTypes\x12#.octohooks.v1.ListEventTypesRequest\x1a$.octohooks.v1.ListEventTypesResponse\x12^\n\x0fUpdateEventType\x12$.octohooks.v1.UpdateEventTypeRequest\x1a%.octohooks.v1.UpdateEventTypeResponse\x12\x61\n\x10\x41rchiveEventType\x12%.octohooks.v1.ArchiveEventTypeRequest\x1a&.octohooks.v1.ArchiveEventTypeResponse\x12^\n\x0f\x44\x65leteEventType\x12$.octohooks.v1.DeleteEventTypeRequest\x1a%.octohooks.v1.DeleteEventTypeResponse\x12X\n\rImportOpenApi\x12\".octohooks.v1.ImportOpenApiRequest\x1a#.octohooks.v1.ImportOpenApiResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%octohooks/v1/event_type_service.proto\x12\x0coctohooks.v1\x1a google/protobuf/field_mask.proto\x1a\x19octohooks/v1/access.proto\x1a\x1doctohooks/v1/event_type.proto\"E\n\x16\x43reateEventTypeRequest\x12+\n\nevent_type\x18\x01 \x01(\x0b\x32\x17.octohooks.v1.EventType\"F\n\x17\x43reateEventTypeResponse\x12+\n\nevent_type\x18\x01 \x01(\x0b\x32\x17.octohooks.v1.EventType\")\n\x13GetEventTypeRequest\x12\x12\n\nevent_type\x18\x01 \x01(\t\"C\n\x14GetEventTypeResponse\x12+\n\nevent_type\x18\x01 \x01(\x0b\x32\x17.octohooks.v1.EventType\"X\n\x15ListEventTypesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x18\n\x10include_archived\x18\x03 \x01(\x08\"_\n\x16ListEventTypesResponse\x12,\n\x0b\x65vent_types\x18\x01 \x03(\x0b\x32\x17.octohooks.v1.EventType\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9d\x01\n\x16UpdateEventTypeRequest\x12\x12\n\nevent_type\x18\x01 \x01(\t\x12\'\n\x06values\x18\x02 \x01(\x0b\x32\x17.octohooks.v1.EventType\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rallow_missing\x18\x04 \x01(\x08\"F\n\x17UpdateEventTypeResponse\x12+\n\nevent_type\x18\x01 \x01(\x0b\x32\x17.octohooks.v1.EventType\"-\n\x17\x41rchiveEventTypeRequest\x12\x12\n\nevent_type\x18\x01 \x01(\t\"G\n\x18\x41rchiveEventTypeResponse\x12+\n\nevent_type\x18\x01 \x01(\x0b\x32\x17.octohooks.v1.EventType\",\n\x16\x44\x65leteEventTypeRequest\x12\x12\n\nevent_type\x18\x01 \x01(\t\"\x19\n\x17\x44\x65leteEventTypeResponse\"9\n\x14ImportOpenApiRequest\x12\x10\n\x08\x64ocument\x18\x01 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\"~\n\x15ImportOpenApiResponse\x12(\n\x07\x63reated\x18\x01 \x03(\x0b\x32\x17.octohooks.v1.EventType\x12(\n\x07updated\x18\x02 \x03(\x0b\x32\x17.octohooks.v1.EventType\x12\x11\n\tunchanged\x18\x03 \x03(\t2\xcd\x05\n\x10\x45ventTypeService\x12\x64\n\x0f\x43reateEventType\x12$.octohooks.v1.CreateEventTypeRequest\x1a%.octohooks.v1.CreateEventTypeResponse\"\x04\x88\xdb\x18\x03\x12[\n\x0cGetEventType\x12!.octohooks.v1.GetEventTypeRequest\x1a\".octohooks.v1.GetEventTypeResponse\"\x04\x88\xdb\x18\x05\x12\x61\n\x0eListEventTypes\x12#.octohooks.v1.ListEventTypesRequest\x1a$.octohooks.v1.ListEventTypesResponse\"\x04\x88\xdb\x18\x05\x12\x64\n\x0fUpdateEventType\x12$.octohooks.v1.UpdateEventTypeRequest\x1a%.octohooks.v1.UpdateEventTypeResponse\"\x04\x88\xdb\x18\x03\x12g\n\x10\x41rchiveEventType\x12%.octohooks.v1.ArchiveEventTypeRequest\x1a&.octohooks.v1.ArchiveEventTypeResponse\"\x04\x88\xdb\x18\x03\x12\x64\n\x0f\x44\x65leteEventType\x12$.octohooks.v1.DeleteEventTypeRequest\x1a%.octohooks.v1.DeleteEventTypeResponse\"\x04\x88\xdb\x18\x03\x12^\n\rImportOpenApi\x12\".octohooks.v1.ImportOpenApiRequest\x1a#.octohooks.v1.ImportOpenApiResponse\"\x04\x88\xdb\x18\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'octohooks.v1.event_type_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CREATEEVENTTYPEREQUEST']._serialized_start=120
-  _globals['_CREATEEVENTTYPEREQUEST']._serialized_end=189
-  _globals['_CREATEEVENTTYPERESPONSE']._serialized_start=191
-  _globals['_CREATEEVENTTYPERESPONSE']._serialized_end=261
-  _globals['_GETEVENTTYPEREQUEST']._serialized_start=263
-  _globals['_GETEVENTTYPEREQUEST']._serialized_end=304
-  _globals['_GETEVENTTYPERESPONSE']._serialized_start=306
-  _globals['_GETEVENTTYPERESPONSE']._serialized_end=373
-  _globals['_LISTEVENTTYPESREQUEST']._serialized_start=375
-  _globals['_LISTEVENTTYPESREQUEST']._serialized_end=463
-  _globals['_LISTEVENTTYPESRESPONSE']._serialized_start=465
-  _globals['_LISTEVENTTYPESRESPONSE']._serialized_end=560
-  _globals['_UPDATEEVENTTYPEREQUEST']._serialized_start=563
-  _globals['_UPDATEEVENTTYPEREQUEST']._serialized_end=720
-  _globals['_UPDATEEVENTTYPERESPONSE']._serialized_start=722
-  _globals['_UPDATEEVENTTYPERESPONSE']._serialized_end=792
-  _globals['_ARCHIVEEVENTTYPEREQUEST']._serialized_start=794
-  _globals['_ARCHIVEEVENTTYPEREQUEST']._serialized_end=839
-  _globals['_ARCHIVEEVENTTYPERESPONSE']._serialized_start=841
-  _globals['_ARCHIVEEVENTTYPERESPONSE']._serialized_end=912
-  _globals['_DELETEEVENTTYPEREQUEST']._serialized_start=914
-  _globals['_DELETEEVENTTYPEREQUEST']._serialized_end=958
-  _globals['_DELETEEVENTTYPERESPONSE']._serialized_start=960
-  _globals['_DELETEEVENTTYPERESPONSE']._serialized_end=985
-  _globals['_IMPORTOPENAPIREQUEST']._serialized_start=987
-  _globals['_IMPORTOPENAPIREQUEST']._serialized_end=1044
-  _globals['_IMPORTOPENAPIRESPONSE']._serialized_start=1046
-  _globals['_IMPORTOPENAPIRESPONSE']._serialized_end=1172
-  _globals['_EVENTTYPESERVICE']._serialized_start=1175
-  _globals['_EVENTTYPESERVICE']._serialized_end=1850
+  _globals['_EVENTTYPESERVICE'].methods_by_name['CreateEventType']._loaded_options = None
+  _globals['_EVENTTYPESERVICE'].methods_by_name['CreateEventType']._serialized_options = b'\210\333\030\003'
+  _globals['_EVENTTYPESERVICE'].methods_by_name['GetEventType']._loaded_options = None
+  _globals['_EVENTTYPESERVICE'].methods_by_name['GetEventType']._serialized_options = b'\210\333\030\005'
+  _globals['_EVENTTYPESERVICE'].methods_by_name['ListEventTypes']._loaded_options = None
+  _globals['_EVENTTYPESERVICE'].methods_by_name['ListEventTypes']._serialized_options = b'\210\333\030\005'
+  _globals['_EVENTTYPESERVICE'].methods_by_name['UpdateEventType']._loaded_options = None
+  _globals['_EVENTTYPESERVICE'].methods_by_name['UpdateEventType']._serialized_options = b'\210\333\030\003'
+  _globals['_EVENTTYPESERVICE'].methods_by_name['ArchiveEventType']._loaded_options = None
+  _globals['_EVENTTYPESERVICE'].methods_by_name['ArchiveEventType']._serialized_options = b'\210\333\030\003'
+  _globals['_EVENTTYPESERVICE'].methods_by_name['DeleteEventType']._loaded_options = None
+  _globals['_EVENTTYPESERVICE'].methods_by_name['DeleteEventType']._serialized_options = b'\210\333\030\003'
+  _globals['_EVENTTYPESERVICE'].methods_by_name['ImportOpenApi']._loaded_options = None
+  _globals['_EVENTTYPESERVICE'].methods_by_name['ImportOpenApi']._serialized_options = b'\210\333\030\003'
+  _globals['_CREATEEVENTTYPEREQUEST']._serialized_start=147
+  _globals['_CREATEEVENTTYPEREQUEST']._serialized_end=216
+  _globals['_CREATEEVENTTYPERESPONSE']._serialized_start=218
+  _globals['_CREATEEVENTTYPERESPONSE']._serialized_end=288
+  _globals['_GETEVENTTYPEREQUEST']._serialized_start=290
+  _globals['_GETEVENTTYPEREQUEST']._serialized_end=331
+  _globals['_GETEVENTTYPERESPONSE']._serialized_start=333
+  _globals['_GETEVENTTYPERESPONSE']._serialized_end=400
+  _globals['_LISTEVENTTYPESREQUEST']._serialized_start=402
+  _globals['_LISTEVENTTYPESREQUEST']._serialized_end=490
+  _globals['_LISTEVENTTYPESRESPONSE']._serialized_start=492
+  _globals['_LISTEVENTTYPESRESPONSE']._serialized_end=587
+  _globals['_UPDATEEVENTTYPEREQUEST']._serialized_start=590
+  _globals['_UPDATEEVENTTYPEREQUEST']._serialized_end=747
+  _globals['_UPDATEEVENTTYPERESPONSE']._serialized_start=749
+  _globals['_UPDATEEVENTTYPERESPONSE']._serialized_end=819
+  _globals['_ARCHIVEEVENTTYPEREQUEST']._serialized_start=821
+  _globals['_ARCHIVEEVENTTYPEREQUEST']._serialized_end=866
+  _globals['_ARCHIVEEVENTTYPERESPONSE']._serialized_start=868
+  _globals['_ARCHIVEEVENTTYPERESPONSE']._serialized_end=939
+  _globals['_DELETEEVENTTYPEREQUEST']._serialized_start=941
+  _globals['_DELETEEVENTTYPEREQUEST']._serialized_end=985
+  _globals['_DELETEEVENTTYPERESPONSE']._serialized_start=987
+  _globals['_DELETEEVENTTYPERESPONSE']._serialized_end=1012
+  _globals['_IMPORTOPENAPIREQUEST']._serialized_start=1014
+  _globals['_IMPORTOPENAPIREQUEST']._serialized_end=1071
+  _globals['_IMPORTOPENAPIRESPONSE']._serialized_start=1073
+  _globals['_IMPORTOPENAPIRESPONSE']._serialized_end=1199
+  _globals['_EVENTTYPESERVICE']._serialized_start=1202
+  _globals['_EVENTTYPESERVICE']._serialized_end=1919
 # @@protoc_insertion_point(module_scope)

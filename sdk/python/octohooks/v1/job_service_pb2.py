@@ -22,20 +22,23 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from octohooks.v1 import access_pb2 as octohooks_dot_v1_dot_access__pb2
 from octohooks.v1 import job_pb2 as octohooks_dot_v1_dot_job__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eoctohooks/v1/job_service.proto\x12\x0coctohooks.v1\x1a\x16octohooks/v1/job.proto\"\x1c\n\rGetJobRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\"0\n\x0eGetJobResponse\x12\x1e\n\x03job\x18\x01 \x01(\x0b\x32\x11.octohooks.v1.Job2Q\n\nJobService\x12\x43\n\x06GetJob\x12\x1b.octohooks.v1.GetJobRequest\x1a\x1c.octohooks.v1.GetJobResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eoctohooks/v1/job_service.proto\x12\x0coctohooks.v1\x1a\x19octohooks/v1/access.proto\x1a\x16octohooks/v1/job.proto\"\x1c\n\rGetJobRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\"0\n\x0eGetJobResponse\x12\x1e\n\x03job\x18\x01 \x01(\x0b\x32\x11.octohooks.v1.Job2W\n\nJobService\x12I\n\x06GetJob\x12\x1b.octohooks.v1.GetJobRequest\x1a\x1c.octohooks.v1.GetJobResponse\"\x04\x88\xdb\x18\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'octohooks.v1.job_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETJOBREQUEST']._serialized_start=72
-  _globals['_GETJOBREQUEST']._serialized_end=100
-  _globals['_GETJOBRESPONSE']._serialized_start=102
-  _globals['_GETJOBRESPONSE']._serialized_end=150
-  _globals['_JOBSERVICE']._serialized_start=152
-  _globals['_JOBSERVICE']._serialized_end=233
+  _globals['_JOBSERVICE'].methods_by_name['GetJob']._loaded_options = None
+  _globals['_JOBSERVICE'].methods_by_name['GetJob']._serialized_options = b'\210\333\030\006'
+  _globals['_GETJOBREQUEST']._serialized_start=99
+  _globals['_GETJOBREQUEST']._serialized_end=127
+  _globals['_GETJOBRESPONSE']._serialized_start=129
+  _globals['_GETJOBRESPONSE']._serialized_end=177
+  _globals['_JOBSERVICE']._serialized_start=179
+  _globals['_JOBSERVICE']._serialized_end=266
 # @@protoc_insertion_point(module_scope)

@@ -23,13 +23,14 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from octohooks.v1 import access_pb2 as octohooks_dot_v1_dot_access__pb2
 from octohooks.v1 import application_pb2 as octohooks_dot_v1_dot_application__pb2
 from octohooks.v1 import delivery_pb2 as octohooks_dot_v1_dot_delivery__pb2
 from octohooks.v1 import error_pb2 as octohooks_dot_v1_dot_error__pb2
 from octohooks.v1 import message_pb2 as octohooks_dot_v1_dot_message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"octohooks/v1/message_service.proto\x12\x0coctohooks.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eoctohooks/v1/application.proto\x1a\x1boctohooks/v1/delivery.proto\x1a\x18octohooks/v1/error.proto\x1a\x1aoctohooks/v1/message.proto\"\x8a\x01\n\x14\x43reateMessageRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12&\n\x07message\x18\x02 \x01(\x0b\x32\x15.octohooks.v1.Message\x12\x35\n\x12inline_application\x18\x03 \x01(\x0b\x32\x19.octohooks.v1.Application\"?\n\x15\x43reateMessageResponse\x12&\n\x07message\x18\x01 \x01(\x0b\x32\x15.octohooks.v1.Message\"R\n\x1a\x42\x61tchCreateMessagesRequest\x12\x34\n\x08requests\x18\x01 \x03(\x0b\x32\".octohooks.v1.CreateMessageRequest\"Q\n\x1b\x42\x61tchCreateMessagesResponse\x12\x32\n\x07results\x18\x01 \x03(\x0b\x32!.octohooks.v1.CreateMessageResult\"s\n\x13\x43reateMessageResult\x12(\n\x07message\x18\x01 \x01(\x0b\x32\x15.octohooks.v1.MessageH\x00\x12(\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x15.octohooks.v1.FailureH\x00\x42\x08\n\x06result\"f\n\x16PublishMessagesRequest\x12\x33\n\x07message\x18\x01 \x01(\x0b\x32\".octohooks.v1.CreateMessageRequest\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\"\\\n\x17PublishMessagesResponse\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\x31\n\x06result\x18\x02 \x01(\x0b\x32!.octohooks.v1.CreateMessageResult\"9\n\x11GetMessageRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"<\n\x12GetMessageResponse\x12&\n\x07message\x18\x01 \x01(\x0b\x32\x15.octohooks.v1.Message\"\xb7\x02\n\x13ListMessagesRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x13\n\x0b\x65vent_types\x18\x04 \x03(\t\x12\x10\n\x08\x63hannels\x18\x05 \x03(\t\x12\x39\n\x04tags\x18\x06 \x03(\x0b\x32+.octohooks.v1.ListMessagesRequest.TagsEntry\x12)\n\x05\x61\x66ter\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x06\x62\x65\x66ore\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"X\n\x14ListMessagesResponse\x12\'\n\x08messages\x18\x01 \x03(\x0b\x32\x15.octohooks.v1.Message\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"C\n\x1b\x44\x65leteMessagePayloadRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"F\n\x1c\x44\x65leteMessagePayloadResponse\x12&\n\x07message\x18\x01 \x01(\x0b\x32\x15.octohooks.v1.Message\"d\n\x15\x45xplainMessageRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"j\n\x16\x45xplainMessageResponse\x12\x37\n\x0c\x65xplanations\x18\x01 \x03(\x0b\x32!.octohooks.v1.EndpointExplanation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"z\n\x13\x45ndpointExplanation\x12\x10\n\x08\x65ndpoint\x18\x01 \x01(\t\x12\'\n\x04rule\x18\x02 \x01(\x0e\x32\x19.octohooks.v1.RoutingRule\x12(\n\x08\x64\x65livery\x18\x03 \x01(\x0b\x32\x16.octohooks.v1.Delivery*\xf9\x01\n\x0bRoutingRule\x12\x1c\n\x18ROUTING_RULE_UNSPECIFIED\x10\x00\x12\x1e\n\x1aROUTING_RULE_CREATED_LATER\x10\x01\x12\x19\n\x15ROUTING_RULE_DISABLED\x10\x02\x12\x1b\n\x17ROUTING_RULE_EVENT_TYPE\x10\x03\x12\x18\n\x14ROUTING_RULE_CHANNEL\x10\x04\x12\x18\n\x14ROUTING_RULE_MATCHED\x10\x05\x12\x1a\n\x16ROUTING_RULE_ADDRESSED\x10\x06\x12$\n ROUTING_RULE_ADDRESSED_ELSEWHERE\x10\x07\x32\xae\x05\n\x0eMessageService\x12X\n\rCreateMessage\x12\".octohooks.v1.CreateMessageRequest\x1a#.octohooks.v1.CreateMessageResponse\x12j\n\x13\x42\x61tchCreateMessages\x12(.octohooks.v1.BatchCreateMessagesRequest\x1a).octohooks.v1.BatchCreateMessagesResponse\x12\x62\n\x0fPublishMessages\x12$.octohooks.v1.PublishMessagesRequest\x1a%.octohooks.v1.PublishMessagesResponse(\x01\x30\x01\x12O\n\nGetMessage\x12\x1f.octohooks.v1.GetMessageRequest\x1a .octohooks.v1.GetMessageResponse\x12U\n\x0cListMessages\x12!.octohooks.v1.ListMessagesRequest\x1a\".octohooks.v1.ListMessagesResponse\x12m\n\x14\x44\x65leteMessagePayload\x12).octohooks.v1.DeleteMessagePayloadRequest\x1a*.octohooks.v1.DeleteMessagePayloadResponse\x12[\n\x0e\x45xplainMessage\x12#.octohooks.v1.ExplainMessageRequest\x1a$.octohooks.v1.ExplainMessageResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"octohooks/v1/message_service.proto\x12\x0coctohooks.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19octohooks/v1/access.proto\x1a\x1eoctohooks/v1/application.proto\x1a\x1boctohooks/v1/delivery.proto\x1a\x18octohooks/v1/error.proto\x1a\x1aoctohooks/v1/message.proto\"\x8a\x01\n\x14\x43reateMessageRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12&\n\x07message\x18\x02 \x01(\x0b\x32\x15.octohooks.v1.Message\x12\x35\n\x12inline_application\x18\x03 \x01(\x0b\x32\x19.octohooks.v1.Application\"?\n\x15\x43reateMessageResponse\x12&\n\x07message\x18\x01 \x01(\x0b\x32\x15.octohooks.v1.Message\"R\n\x1a\x42\x61tchCreateMessagesRequest\x12\x34\n\x08requests\x18\x01 \x03(\x0b\x32\".octohooks.v1.CreateMessageRequest\"Q\n\x1b\x42\x61tchCreateMessagesResponse\x12\x32\n\x07results\x18\x01 \x03(\x0b\x32!.octohooks.v1.CreateMessageResult\"s\n\x13\x43reateMessageResult\x12(\n\x07message\x18\x01 \x01(\x0b\x32\x15.octohooks.v1.MessageH\x00\x12(\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x15.octohooks.v1.FailureH\x00\x42\x08\n\x06result\"f\n\x16PublishMessagesRequest\x12\x33\n\x07message\x18\x01 \x01(\x0b\x32\".octohooks.v1.CreateMessageRequest\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\"\\\n\x17PublishMessagesResponse\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\x31\n\x06result\x18\x02 \x01(\x0b\x32!.octohooks.v1.CreateMessageResult\"9\n\x11GetMessageRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"<\n\x12GetMessageResponse\x12&\n\x07message\x18\x01 \x01(\x0b\x32\x15.octohooks.v1.Message\"\xb7\x02\n\x13ListMessagesRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x13\n\x0b\x65vent_types\x18\x04 \x03(\t\x12\x10\n\x08\x63hannels\x18\x05 \x03(\t\x12\x39\n\x04tags\x18\x06 \x03(\x0b\x32+.octohooks.v1.ListMessagesRequest.TagsEntry\x12)\n\x05\x61\x66ter\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x06\x62\x65\x66ore\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"X\n\x14ListMessagesResponse\x12\'\n\x08messages\x18\x01 \x03(\x0b\x32\x15.octohooks.v1.Message\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"C\n\x1b\x44\x65leteMessagePayloadRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"F\n\x1c\x44\x65leteMessagePayloadResponse\x12&\n\x07message\x18\x01 \x01(\x0b\x32\x15.octohooks.v1.Message\"d\n\x15\x45xplainMessageRequest\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"j\n\x16\x45xplainMessageResponse\x12\x37\n\x0c\x65xplanations\x18\x01 \x03(\x0b\x32!.octohooks.v1.EndpointExplanation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"z\n\x13\x45ndpointExplanation\x12\x10\n\x08\x65ndpoint\x18\x01 \x01(\t\x12\'\n\x04rule\x18\x02 \x01(\x0e\x32\x19.octohooks.v1.RoutingRule\x12(\n\x08\x64\x65livery\x18\x03 \x01(\x0b\x32\x16.octohooks.v1.Delivery*\xf9\x01\n\x0bRoutingRule\x12\x1c\n\x18ROUTING_RULE_UNSPECIFIED\x10\x00\x12\x1e\n\x1aROUTING_RULE_CREATED_LATER\x10\x01\x12\x19\n\x15ROUTING_RULE_DISABLED\x10\x02\x12\x1b\n\x17ROUTING_RULE_EVENT_TYPE\x10\x03\x12\x18\n\x14ROUTING_RULE_CHANNEL\x10\x04\x12\x18\n\x14ROUTING_RULE_MATCHED\x10\x05\x12\x1a\n\x16ROUTING_RULE_ADDRESSED\x10\x06\x12$\n ROUTING_RULE_ADDRESSED_ELSEWHERE\x10\x07\x32\xd8\x05\n\x0eMessageService\x12^\n\rCreateMessage\x12\".octohooks.v1.CreateMessageRequest\x1a#.octohooks.v1.CreateMessageResponse\"\x04\x88\xdb\x18\x04\x12p\n\x13\x42\x61tchCreateMessages\x12(.octohooks.v1.BatchCreateMessagesRequest\x1a).octohooks.v1.BatchCreateMessagesResponse\"\x04\x88\xdb\x18\x04\x12h\n\x0fPublishMessages\x12$.octohooks.v1.PublishMessagesRequest\x1a%.octohooks.v1.PublishMessagesResponse\"\x04\x88\xdb\x18\x04(\x01\x30\x01\x12U\n\nGetMessage\x12\x1f.octohooks.v1.GetMessageRequest\x1a .octohooks.v1.GetMessageResponse\"\x04\x88\xdb\x18\x06\x12[\n\x0cListMessages\x12!.octohooks.v1.ListMessagesRequest\x1a\".octohooks.v1.ListMessagesResponse\"\x04\x88\xdb\x18\x06\x12s\n\x14\x44\x65leteMessagePayload\x12).octohooks.v1.DeleteMessagePayloadRequest\x1a*.octohooks.v1.DeleteMessagePayloadResponse\"\x04\x88\xdb\x18\x03\x12\x61\n\x0e\x45xplainMessage\x12#.octohooks.v1.ExplainMessageRequest\x1a$.octohooks.v1.ExplainMessageResponse\"\x04\x88\xdb\x18\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,42 +39,56 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LISTMESSAGESREQUEST_TAGSENTRY']._loaded_options = None
   _globals['_LISTMESSAGESREQUEST_TAGSENTRY']._serialized_options = b'8\001'
-  _globals['_ROUTINGRULE']._serialized_start=1889
-  _globals['_ROUTINGRULE']._serialized_end=2138
-  _globals['_CREATEMESSAGEREQUEST']._serialized_start=201
-  _globals['_CREATEMESSAGEREQUEST']._serialized_end=339
-  _globals['_CREATEMESSAGERESPONSE']._serialized_start=341
-  _globals['_CREATEMESSAGERESPONSE']._serialized_end=404
-  _globals['_BATCHCREATEMESSAGESREQUEST']._serialized_start=406
-  _globals['_BATCHCREATEMESSAGESREQUEST']._serialized_end=488
-  _globals['_BATCHCREATEMESSAGESRESPONSE']._serialized_start=490
-  _globals['_BATCHCREATEMESSAGESRESPONSE']._serialized_end=571
-  _globals['_CREATEMESSAGERESULT']._serialized_start=573
-  _globals['_CREATEMESSAGERESULT']._serialized_end=688
-  _globals['_PUBLISHMESSAGESREQUEST']._serialized_start=690
-  _globals['_PUBLISHMESSAGESREQUEST']._serialized_end=792
-  _globals['_PUBLISHMESSAGESRESPONSE']._serialized_start=794
-  _globals['_PUBLISHMESSAGESRESPONSE']._serialized_end=886
-  _globals['_GETMESSAGEREQUEST']._serialized_start=888
-  _globals['_GETMESSAGEREQUEST']._serialized_end=945
-  _globals['_GETMESSAGERESPONSE']._serialized_start=947
-  _globals['_GETMESSAGERESPONSE']._serialized_end=1007
-  _globals['_LISTMESSAGESREQUEST']._serialized_start=1010
-  _globals['_LISTMESSAGESREQUEST']._serialized_end=1321
-  _globals['_LISTMESSAGESREQUEST_TAGSENTRY']._serialized_start=1278
-  _globals['_LISTMESSAGESREQUEST_TAGSENTRY']._serialized_end=1321
-  _globals['_LISTMESSAGESRESPONSE']._serialized_start=1323
-  _globals['_LISTMESSAGESRESPONSE']._serialized_end=1411
-  _globals['_DELETEMESSAGEPAYLOADREQUEST']._serialized_start=1413
-  _globals['_DELETEMESSAGEPAYLOADREQUEST']._serialized_end=1480
-  _globals['_DELETEMESSAGEPAYLOADRESPONSE']._serialized_start=1482
-  _globals['_DELETEMESSAGEPAYLOADRESPONSE']._serialized_end=1552
-  _globals['_EXPLAINMESSAGEREQUEST']._serialized_start=1554
-  _globals['_EXPLAINMESSAGEREQUEST']._serialized_end=1654
-  _globals['_EXPLAINMESSAGERESPONSE']._serialized_start=1656
-  _globals['_EXPLAINMESSAGERESPONSE']._serialized_end=1762
-  _globals['_ENDPOINTEXPLANATION']._serialized_start=1764
-  _globals['_ENDPOINTEXPLANATION']._serialized_end=1886
-  _globals['_MESSAGESERVICE']._serialized_start=2141
-  _globals['_MESSAGESERVICE']._serialized_end=2827
+  _globals['_MESSAGESERVICE'].methods_by_name['CreateMessage']._loaded_options = None
+  _globals['_MESSAGESERVICE'].methods_by_name['CreateMessage']._serialized_options = b'\210\333\030\004'
+  _globals['_MESSAGESERVICE'].methods_by_name['BatchCreateMessages']._loaded_options = None
+  _globals['_MESSAGESERVICE'].methods_by_name['BatchCreateMessages']._serialized_options = b'\210\333\030\004'
+  _globals['_MESSAGESERVICE'].methods_by_name['PublishMessages']._loaded_options = None
+  _globals['_MESSAGESERVICE'].methods_by_name['PublishMessages']._serialized_options = b'\210\333\030\004'
+  _globals['_MESSAGESERVICE'].methods_by_name['GetMessage']._loaded_options = None
+  _globals['_MESSAGESERVICE'].methods_by_name['GetMessage']._serialized_options = b'\210\333\030\006'
+  _globals['_MESSAGESERVICE'].methods_by_name['ListMessages']._loaded_options = None
+  _globals['_MESSAGESERVICE'].methods_by_name['ListMessages']._serialized_options = b'\210\333\030\006'
+  _globals['_MESSAGESERVICE'].methods_by_name['DeleteMessagePayload']._loaded_options = None
+  _globals['_MESSAGESERVICE'].methods_by_name['DeleteMessagePayload']._serialized_options = b'\210\333\030\003'
+  _globals['_MESSAGESERVICE'].methods_by_name['ExplainMessage']._loaded_options = None
+  _globals['_MESSAGESERVICE'].methods_by_name['ExplainMessage']._serialized_options = b'\210\333\030\006'
+  _globals['_ROUTINGRULE']._serialized_start=1916
+  _globals['_ROUTINGRULE']._serialized_end=2165
+  _globals['_CREATEMESSAGEREQUEST']._serialized_start=228
+  _globals['_CREATEMESSAGEREQUEST']._serialized_end=366
+  _globals['_CREATEMESSAGERESPONSE']._serialized_start=368
+  _globals['_CREATEMESSAGERESPONSE']._serialized_end=431
+  _globals['_BATCHCREATEMESSAGESREQUEST']._serialized_start=433
+  _globals['_BATCHCREATEMESSAGESREQUEST']._serialized_end=515
+  _globals['_BATCHCREATEMESSAGESRESPONSE']._serialized_start=517
+  _globals['_BATCHCREATEMESSAGESRESPONSE']._serialized_end=598
+  _globals['_CREATEMESSAGERESULT']._serialized_start=600
+  _globals['_CREATEMESSAGERESULT']._serialized_end=715
+  _globals['_PUBLISHMESSAGESREQUEST']._serialized_start=717
+  _globals['_PUBLISHMESSAGESREQUEST']._serialized_end=819
+  _globals['_PUBLISHMESSAGESRESPONSE']._serialized_start=821
+  _globals['_PUBLISHMESSAGESRESPONSE']._serialized_end=913
+  _globals['_GETMESSAGEREQUEST']._serialized_start=915
+  _globals['_GETMESSAGEREQUEST']._serialized_end=972
+  _globals['_GETMESSAGERESPONSE']._serialized_start=974
+  _globals['_GETMESSAGERESPONSE']._serialized_end=1034
+  _globals['_LISTMESSAGESREQUEST']._serialized_start=1037
+  _globals['_LISTMESSAGESREQUEST']._serialized_end=1348
+  _globals['_LISTMESSAGESREQUEST_TAGSENTRY']._serialized_start=1305
+  _globals['_LISTMESSAGESREQUEST_TAGSENTRY']._serialized_end=1348
+  _globals['_LISTMESSAGESRESPONSE']._serialized_start=1350
+  _globals['_LISTMESSAGESRESPONSE']._serialized_end=1438
+  _globals['_DELETEMESSAGEPAYLOADREQUEST']._serialized_start=1440
+  _globals['_DELETEMESSAGEPAYLOADREQUEST']._serialized_end=1507
+  _globals['_DELETEMESSAGEPAYLOADRESPONSE']._serialized_start=1509
+  _globals['_DELETEMESSAGEPAYLOADRESPONSE']._serialized_end=1579
+  _globals['_EXPLAINMESSAGEREQUEST']._serialized_start=1581
+  _globals['_EXPLAINMESSAGEREQUEST']._serialized_end=1681
+  _globals['_EXPLAINMESSAGERESPONSE']._serialized_start=1683
+  _globals['_EXPLAINMESSAGERESPONSE']._serialized_end=1789
+  _globals['_ENDPOINTEXPLANATION']._serialized_start=1791
+  _globals['_ENDPOINTEXPLANATION']._serialized_end=1913
+  _globals['_MESSAGESERVICE']._serialized_start=2168
+  _globals['_MESSAGESERVICE']._serialized_end=2896
 # @@protoc_insertion_point(module_scope)

@@ -23,41 +23,54 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
+from octohooks.v1 import access_pb2 as octohooks_dot_v1_dot_access__pb2
 from octohooks.v1 import endpoint_pb2 as octohooks_dot_v1_dot_endpoint__pb2
 from octohooks.v1 import operational_webhook_pb2 as octohooks_dot_v1_dot_operational__webhook__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.octohooks/v1/operational_webhook_service.proto\x12\x0coctohooks.v1\x1a google/protobuf/field_mask.proto\x1a\x1boctohooks/v1/endpoint.proto\x1a&octohooks/v1/operational_webhook.proto\"p\n\x1f\x43reateOperationalWebhookRequest\x12=\n\x13operational_webhook\x18\x01 \x01(\x0b\x32 .octohooks.v1.OperationalWebhook\x12\x0e\n\x06secret\x18\x02 \x01(\t\"a\n CreateOperationalWebhookResponse\x12=\n\x13operational_webhook\x18\x01 \x01(\x0b\x32 .octohooks.v1.OperationalWebhook\";\n\x1cGetOperationalWebhookRequest\x12\x1b\n\x13operational_webhook\x18\x01 \x01(\t\"^\n\x1dGetOperationalWebhookResponse\x12=\n\x13operational_webhook\x18\x01 \x01(\x0b\x32 .octohooks.v1.OperationalWebhook\"G\n\x1eListOperationalWebhooksRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"z\n\x1fListOperationalWebhooksResponse\x12>\n\x14operational_webhooks\x18\x01 \x03(\x0b\x32 .octohooks.v1.OperationalWebhook\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa1\x01\n\x1fUpdateOperationalWebhookRequest\x12\x1b\n\x13operational_webhook\x18\x01 \x01(\t\x12\x30\n\x06values\x18\x02 \x01(\x0b\x32 .octohooks.v1.OperationalWebhook\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"a\n UpdateOperationalWebhookResponse\x12=\n\x13operational_webhook\x18\x01 \x01(\x0b\x32 .octohooks.v1.OperationalWebhook\">\n\x1f\x44\x65leteOperationalWebhookRequest\x12\x1b\n\x13operational_webhook\x18\x01 \x01(\t\"\"\n DeleteOperationalWebhookResponse\"A\n\"GetOperationalWebhookSecretRequest\x12\x1b\n\x13operational_webhook\x18\x01 \x01(\t\"T\n#GetOperationalWebhookSecretResponse\x12-\n\x07secrets\x18\x01 \x03(\x0b\x32\x1c.octohooks.v1.EndpointSecret2\xfb\x05\n\x19OperationalWebhookService\x12y\n\x18\x43reateOperationalWebhook\x12-.octohooks.v1.CreateOperationalWebhookRequest\x1a..octohooks.v1.CreateOperationalWebhookResponse\x12p\n\x15GetOperationalWebhook\x12*.octohooks.v1.GetOperationalWebhookRequest\x1a+.octohooks.v1.GetOperationalWebhookResponse\x12v\n\x17ListOperationalWebhooks\x12,.octohooks.v1.ListOperationalWebhooksRequest\x1a-.octohooks.v1.ListOperationalWebhooksResponse\x12y\n\x18UpdateOperationalWebhook\x12-.octohooks.v1.UpdateOperationalWebhookRequest\x1a..octohooks.v1.UpdateOperationalWebhookResponse\x12y\n\x18\x44\x65leteOperationalWebhook\x12-.octohooks.v1.DeleteOperationalWebhookRequest\x1a..octohooks.v1.DeleteOperationalWebhookResponse\x12\x82\x01\n\x1bGetOperationalWebhookSecret\x12\x30.octohooks.v1.GetOperationalWebhookSecretRequest\x1a\x31.octohooks.v1.GetOperationalWebhookSecretResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.octohooks/v1/operational_webhook_service.proto\x12\x0coctohooks.v1\x1a google/protobuf/field_mask.proto\x1a\x19octohooks/v1/access.proto\x1a\x1boctohooks/v1/endpoint.proto\x1a&octohooks/v1/operational_webhook.proto\"p\n\x1f\x43reateOperationalWebhookRequest\x12=\n\x13operational_webhook\x18\x01 \x01(\x0b\x32 .octohooks.v1.OperationalWebhook\x12\x0e\n\x06secret\x18\x02 \x01(\t\"a\n CreateOperationalWebhookResponse\x12=\n\x13operational_webhook\x18\x01 \x01(\x0b\x32 .octohooks.v1.OperationalWebhook\";\n\x1cGetOperationalWebhookRequest\x12\x1b\n\x13operational_webhook\x18\x01 \x01(\t\"^\n\x1dGetOperationalWebhookResponse\x12=\n\x13operational_webhook\x18\x01 \x01(\x0b\x32 .octohooks.v1.OperationalWebhook\"G\n\x1eListOperationalWebhooksRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"z\n\x1fListOperationalWebhooksResponse\x12>\n\x14operational_webhooks\x18\x01 \x03(\x0b\x32 .octohooks.v1.OperationalWebhook\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa1\x01\n\x1fUpdateOperationalWebhookRequest\x12\x1b\n\x13operational_webhook\x18\x01 \x01(\t\x12\x30\n\x06values\x18\x02 \x01(\x0b\x32 .octohooks.v1.OperationalWebhook\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"a\n UpdateOperationalWebhookResponse\x12=\n\x13operational_webhook\x18\x01 \x01(\x0b\x32 .octohooks.v1.OperationalWebhook\">\n\x1f\x44\x65leteOperationalWebhookRequest\x12\x1b\n\x13operational_webhook\x18\x01 \x01(\t\"\"\n DeleteOperationalWebhookResponse\"A\n\"GetOperationalWebhookSecretRequest\x12\x1b\n\x13operational_webhook\x18\x01 \x01(\t\"T\n#GetOperationalWebhookSecretResponse\x12-\n\x07secrets\x18\x01 \x03(\x0b\x32\x1c.octohooks.v1.EndpointSecret2\x9f\x06\n\x19OperationalWebhookService\x12\x7f\n\x18\x43reateOperationalWebhook\x12-.octohooks.v1.CreateOperationalWebhookRequest\x1a..octohooks.v1.CreateOperationalWebhookResponse\"\x04\x88\xdb\x18\x03\x12v\n\x15GetOperationalWebhook\x12*.octohooks.v1.GetOperationalWebhookRequest\x1a+.octohooks.v1.GetOperationalWebhookResponse\"\x04\x88\xdb\x18\x05\x12|\n\x17ListOperationalWebhooks\x12,.octohooks.v1.ListOperationalWebhooksRequest\x1a-.octohooks.v1.ListOperationalWebhooksResponse\"\x04\x88\xdb\x18\x05\x12\x7f\n\x18UpdateOperationalWebhook\x12-.octohooks.v1.UpdateOperationalWebhookRequest\x1a..octohooks.v1.UpdateOperationalWebhookResponse\"\x04\x88\xdb\x18\x03\x12\x7f\n\x18\x44\x65leteOperationalWebhook\x12-.octohooks.v1.DeleteOperationalWebhookRequest\x1a..octohooks.v1.DeleteOperationalWebhookResponse\"\x04\x88\xdb\x18\x03\x12\x88\x01\n\x1bGetOperationalWebhookSecret\x12\x30.octohooks.v1.GetOperationalWebhookSecretRequest\x1a\x31.octohooks.v1.GetOperationalWebhookSecretResponse\"\x04\x88\xdb\x18\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'octohooks.v1.operational_webhook_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CREATEOPERATIONALWEBHOOKREQUEST']._serialized_start=167
-  _globals['_CREATEOPERATIONALWEBHOOKREQUEST']._serialized_end=279
-  _globals['_CREATEOPERATIONALWEBHOOKRESPONSE']._serialized_start=281
-  _globals['_CREATEOPERATIONALWEBHOOKRESPONSE']._serialized_end=378
-  _globals['_GETOPERATIONALWEBHOOKREQUEST']._serialized_start=380
-  _globals['_GETOPERATIONALWEBHOOKREQUEST']._serialized_end=439
-  _globals['_GETOPERATIONALWEBHOOKRESPONSE']._serialized_start=441
-  _globals['_GETOPERATIONALWEBHOOKRESPONSE']._serialized_end=535
-  _globals['_LISTOPERATIONALWEBHOOKSREQUEST']._serialized_start=537
-  _globals['_LISTOPERATIONALWEBHOOKSREQUEST']._serialized_end=608
-  _globals['_LISTOPERATIONALWEBHOOKSRESPONSE']._serialized_start=610
-  _globals['_LISTOPERATIONALWEBHOOKSRESPONSE']._serialized_end=732
-  _globals['_UPDATEOPERATIONALWEBHOOKREQUEST']._serialized_start=735
-  _globals['_UPDATEOPERATIONALWEBHOOKREQUEST']._serialized_end=896
-  _globals['_UPDATEOPERATIONALWEBHOOKRESPONSE']._serialized_start=898
-  _globals['_UPDATEOPERATIONALWEBHOOKRESPONSE']._serialized_end=995
-  _globals['_DELETEOPERATIONALWEBHOOKREQUEST']._serialized_start=997
-  _globals['_DELETEOPERATIONALWEBHOOKREQUEST']._serialized_end=1059
-  _globals['_DELETEOPERATIONALWEBHOOKRESPONSE']._serialized_start=1061
-  _globals['_DELETEOPERATIONALWEBHOOKRESPONSE']._serialized_end=1095
-  _globals['_GETOPERATIONALWEBHOOKSECRETREQUEST']._serialized_start=1097
-  _globals['_GETOPERATIONALWEBHOOKSECRETREQUEST']._serialized_end=1162
-  _globals['_GETOPERATIONALWEBHOOKSECRETRESPONSE']._serialized_start=1164
-  _globals['_GETOPERATIONALWEBHOOKSECRETRESPONSE']._serialized_end=1248
-  _globals['_OPERATIONALWEBHOOKSERVICE']._serialized_start=1251
-  _globals['_OPERATIONALWEBHOOKSERVICE']._serialized_end=2014
+  _globals['_OPERATIONALWEBHOOKSERVICE'].methods_by_name['CreateOperationalWebhook']._loaded_options = None
+  _globals['_OPERATIONALWEBHOOKSERVICE'].methods_by_name['CreateOperationalWebhook']._serialized_options = b'\210\333\030\003'
+  _globals['_OPERATIONALWEBHOOKSERVICE'].methods_by_name['GetOperationalWebhook']._loaded_options = None
+  _globals['_OPERATIONALWEBHOOKSERVICE'].methods_by_name['GetOperationalWebhook']._serialized_options = b'\210\333\030\005'
+  _globals['_OPERATIONALWEBHOOKSERVICE'].methods_by_name['ListOperationalWebhooks']._loaded_options = None
+  _globals['_OPERATIONALWEBHOOKSERVICE'].methods_by_name['ListOperationalWebhooks']._serialized_options = b'\210\333\030\005'
+  _globals['_OPERATIONALWEBHOOKSERVICE'].methods_by_name['UpdateOperationalWebhook']._loaded_options = None
+  _globals['_OPERATIONALWEBHOOKSERVICE'].methods_by_name['UpdateOperationalWebhook']._serialized_options = b'\210\333\030\003'
+  _globals['_OPERATIONALWEBHOOKSERVICE'].methods_by_name['DeleteOperationalWebhook']._loaded_options = None
+  _globals['_OPERATIONALWEBHOOKSERVICE'].methods_by_name['DeleteOperationalWebhook']._serialized_options = b'\210\333\030\003'
+  _globals['_OPERATIONALWEBHOOKSERVICE'].methods_by_name['GetOperationalWebhookSecret']._loaded_options = None
+  _globals['_OPERATIONALWEBHOOKSERVICE'].methods_by_name['GetOperationalWebhookSecret']._serialized_options = b'\210\333\030\003'
+  _globals['_CREATEOPERATIONALWEBHOOKREQUEST']._serialized_start=194
+  _globals['_CREATEOPERATIONALWEBHOOKREQUEST']._serialized_end=306
+  _globals['_CREATEOPERATIONALWEBHOOKRESPONSE']._serialized_start=308
+  _globals['_CREATEOPERATIONALWEBHOOKRESPONSE']._serialized_end=405
+  _globals['_GETOPERATIONALWEBHOOKREQUEST']._serialized_start=407
+  _globals['_GETOPERATIONALWEBHOOKREQUEST']._serialized_end=466
+  _globals['_GETOPERATIONALWEBHOOKRESPONSE']._serialized_start=468
+  _globals['_GETOPERATIONALWEBHOOKRESPONSE']._serialized_end=562
+  _globals['_LISTOPERATIONALWEBHOOKSREQUEST']._serialized_start=564
+  _globals['_LISTOPERATIONALWEBHOOKSREQUEST']._serialized_end=635
+  _globals['_LISTOPERATIONALWEBHOOKSRESPONSE']._serialized_start=637
+  _globals['_LISTOPERATIONALWEBHOOKSRESPONSE']._serialized_end=759
+  _globals['_UPDATEOPERATIONALWEBHOOKREQUEST']._serialized_start=762
+  _globals['_UPDATEOPERATIONALWEBHOOKREQUEST']._serialized_end=923
+  _globals['_UPDATEOPERATIONALWEBHOOKRESPONSE']._serialized_start=925
+  _globals['_UPDATEOPERATIONALWEBHOOKRESPONSE']._serialized_end=1022
+  _globals['_DELETEOPERATIONALWEBHOOKREQUEST']._serialized_start=1024
+  _globals['_DELETEOPERATIONALWEBHOOKREQUEST']._serialized_end=1086
+  _globals['_DELETEOPERATIONALWEBHOOKRESPONSE']._serialized_start=1088
+  _globals['_DELETEOPERATIONALWEBHOOKRESPONSE']._serialized_end=1122
+  _globals['_GETOPERATIONALWEBHOOKSECRETREQUEST']._serialized_start=1124
+  _globals['_GETOPERATIONALWEBHOOKSECRETREQUEST']._serialized_end=1189
+  _globals['_GETOPERATIONALWEBHOOKSECRETRESPONSE']._serialized_start=1191
+  _globals['_GETOPERATIONALWEBHOOKSECRETRESPONSE']._serialized_end=1275
+  _globals['_OPERATIONALWEBHOOKSERVICE']._serialized_start=1278
+  _globals['_OPERATIONALWEBHOOKSERVICE']._serialized_end=2077
 # @@protoc_insertion_point(module_scope)

@@ -2,8 +2,8 @@
 // @generated from file octohooks/v1/api_key.proto (package octohooks.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
@@ -12,10 +12,10 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file octohooks/v1/api_key.proto.
  */
 export const file_octohooks_v1_api_key: GenFile = /*@__PURE__*/
-  fileDesc("ChpvY3RvaG9va3MvdjEvYXBpX2tleS5wcm90bxIMb2N0b2hvb2tzLnYxIuUBCgZBcGlLZXkSCgoCaWQYASABKAkSEwoLZW52aXJvbm1lbnQYAiABKAkSDAoEbmFtZRgDIAEoCRIWCg5kaXNwbGF5X3ByZWZpeBgEIAEoCRIvCgtleHBpcmVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMgoObGFzdF91c2VkX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcGIGcHJvdG8z", [file_google_protobuf_timestamp]);
+  fileDesc("ChpvY3RvaG9va3MvdjEvYXBpX2tleS5wcm90bxIMb2N0b2hvb2tzLnYxItgCCgZBcGlLZXkSCgoCaWQYASABKAkSEwoLZW52aXJvbm1lbnQYAiABKAkSDAoEbmFtZRgDIAEoCRIWCg5kaXNwbGF5X3ByZWZpeBgEIAEoCRIvCgtleHBpcmVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMgoObGFzdF91c2VkX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBImCgRyb2xlGAggASgOMhgub2N0b2hvb2tzLnYxLkFwaUtleVJvbGUSEwoLYXBwbGljYXRpb24YCSABKAkSHwoXbWF4X3JlcXVlc3RzX3Blcl9zZWNvbmQYCiABKA0SEwoLbWF4X3dhdGNoZXMYCyABKA0qjQEKCkFwaUtleVJvbGUSHAoYQVBJX0tFWV9ST0xFX1VOU1BFQ0lGSUVEEAASFQoRQVBJX0tFWV9ST0xFX0ZVTEwQARIVChFBUElfS0VZX1JPTEVfU0VORBACEhUKEUFQSV9LRVlfUk9MRV9SRUFEEAMSHAoYQVBJX0tFWV9ST0xFX0FQUExJQ0FUSU9OEARiBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
- * A key that lets its holder act within one environment. The key itself is shown once, when it is
+ * A key that lets its holder act within one environment, as far as its role goes. The key itself is shown once, when it is
  * made; Octohooks keeps a hash of it.
  *
  * @generated from message octohooks.v1.ApiKey
@@ -70,6 +70,44 @@ export type ApiKey = Message<"octohooks.v1.ApiKey"> & {
    * @generated from field: google.protobuf.Timestamp create_time = 7;
    */
   createTime?: Timestamp | undefined;
+
+  /**
+   * What the key may do. `API_KEY_ROLE_FULL` unless set; it cannot be changed, and a rotation keeps
+   * it.
+   *
+   * @generated from field: octohooks.v1.ApiKeyRole role = 8;
+   */
+  role: ApiKeyRole;
+
+  /**
+   * The ID of the application that a key of `API_KEY_ROLE_APPLICATION` is confined to; when it is
+   * made, the ID or UID. Required for that role, and to be left empty for the others. The key ends
+   * with the application.
+   *
+   * @generated from field: string application = 9;
+   */
+  application: string;
+
+  /**
+   * How many requests per second the key may make of one server; each message of a batch counts as
+   * one. What is above is RESOURCE_EXHAUSTED with the reason `RATE_LIMITED` and a `RetryInfo`, and on
+   * a stream of messages waits. Up to one second's worth may come at once. At most 100,000. 0 means
+   * what the operator set for all keys (`OCTOHOOKS_MAX_REQUESTS_PER_SECOND`). A key of an environment
+   * cannot make one that may do more than itself.
+   *
+   * @generated from field: uint32 max_requests_per_second = 10;
+   */
+  maxRequestsPerSecond: number;
+
+  /**
+   * How many watches the key may have open at one server at the same time. One more is
+   * RESOURCE_EXHAUSTED with the reason `TOO_MANY_WATCHES` and a `RetryInfo`. At most 100,000. 0 means
+   * what the operator set for all keys (`OCTOHOOKS_MAX_WATCHES_PER_KEY`). A key of an environment
+   * cannot make one that may have more than itself.
+   *
+   * @generated from field: uint32 max_watches = 11;
+   */
+  maxWatches: number;
 };
 
 /**
@@ -78,4 +116,55 @@ export type ApiKey = Message<"octohooks.v1.ApiKey"> & {
  */
 export const ApiKeySchema: GenMessage<ApiKey> = /*@__PURE__*/
   messageDesc(file_octohooks_v1_api_key, 0);
+
+/**
+ * What a key may do, always within its environment alone. Every RPC says by its option `access` which
+ * roles it is open to; others get PERMISSION_DENIED with the reason `ROLE_LACKS_ACCESS`.
+ *
+ * @generated from enum octohooks.v1.ApiKeyRole
+ */
+export enum ApiKeyRole {
+  /**
+   * Means `API_KEY_ROLE_FULL` when a key is made; never answered.
+   *
+   * @generated from enum value: API_KEY_ROLE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Everything in the environment, its keys and its audit log included.
+   *
+   * @generated from enum value: API_KEY_ROLE_FULL = 1;
+   */
+  FULL = 1,
+
+  /**
+   * Sending messages, with the applications that messages bring along, and nothing else.
+   *
+   * @generated from enum value: API_KEY_ROLE_SEND = 2;
+   */
+  SEND = 2,
+
+  /**
+   * Reading everything but secrets, keys and the audit log.
+   *
+   * @generated from enum value: API_KEY_ROLE_READ = 3;
+   */
+  READ = 3,
+
+  /**
+   * One application only, as for a customer's own portal: reading it and its messages, deliveries and
+   * attempts, managing its endpoints with their secrets, and sending again. All else answers as if
+   * it did not exist.
+   *
+   * @generated from enum value: API_KEY_ROLE_APPLICATION = 4;
+   */
+  APPLICATION = 4,
+}
+
+/**
+ * Describes the enum octohooks.v1.ApiKeyRole.
+ */
+export const ApiKeyRoleSchema: GenEnum<ApiKeyRole> = /*@__PURE__*/
+  enumDesc(file_octohooks_v1_api_key, 0);
 

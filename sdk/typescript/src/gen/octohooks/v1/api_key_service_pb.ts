@@ -6,6 +6,7 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
+import { file_octohooks_v1_access } from "./access_pb.js";
 import type { ApiKey } from "./api_key_pb.js";
 import { file_octohooks_v1_api_key } from "./api_key_pb.js";
 import type { Message } from "@bufbuild/protobuf";
@@ -14,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file octohooks/v1/api_key_service.proto.
  */
 export const file_octohooks_v1_api_key_service: GenFile = /*@__PURE__*/
-  fileDesc("CiJvY3RvaG9va3MvdjEvYXBpX2tleV9zZXJ2aWNlLnByb3RvEgxvY3RvaG9va3MudjEiUQoTQ3JlYXRlQXBpS2V5UmVxdWVzdBITCgtlbnZpcm9ubWVudBgBIAEoCRIlCgdhcGlfa2V5GAIgASgLMhQub2N0b2hvb2tzLnYxLkFwaUtleSJKChRDcmVhdGVBcGlLZXlSZXNwb25zZRIlCgdhcGlfa2V5GAEgASgLMhQub2N0b2hvb2tzLnYxLkFwaUtleRILCgNrZXkYAiABKAkiUAoSTGlzdEFwaUtleXNSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJIlYKE0xpc3RBcGlLZXlzUmVzcG9uc2USJgoIYXBpX2tleXMYASADKAsyFC5vY3RvaG9va3MudjEuQXBpS2V5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJSChNSb3RhdGVBcGlLZXlSZXF1ZXN0Eg8KB2FwaV9rZXkYASABKAkSKgoHb3ZlcmxhcBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJKChRSb3RhdGVBcGlLZXlSZXNwb25zZRIlCgdhcGlfa2V5GAEgASgLMhQub2N0b2hvb2tzLnYxLkFwaUtleRILCgNrZXkYAiABKAkiJgoTUmV2b2tlQXBpS2V5UmVxdWVzdBIPCgdhcGlfa2V5GAEgASgJIhYKFFJldm9rZUFwaUtleVJlc3BvbnNlMugCCg1BcGlLZXlTZXJ2aWNlElUKDENyZWF0ZUFwaUtleRIhLm9jdG9ob29rcy52MS5DcmVhdGVBcGlLZXlSZXF1ZXN0GiIub2N0b2hvb2tzLnYxLkNyZWF0ZUFwaUtleVJlc3BvbnNlElIKC0xpc3RBcGlLZXlzEiAub2N0b2hvb2tzLnYxLkxpc3RBcGlLZXlzUmVxdWVzdBohLm9jdG9ob29rcy52MS5MaXN0QXBpS2V5c1Jlc3BvbnNlElUKDFJvdGF0ZUFwaUtleRIhLm9jdG9ob29rcy52MS5Sb3RhdGVBcGlLZXlSZXF1ZXN0GiIub2N0b2hvb2tzLnYxLlJvdGF0ZUFwaUtleVJlc3BvbnNlElUKDFJldm9rZUFwaUtleRIhLm9jdG9ob29rcy52MS5SZXZva2VBcGlLZXlSZXF1ZXN0GiIub2N0b2hvb2tzLnYxLlJldm9rZUFwaUtleVJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_octohooks_v1_api_key]);
+  fileDesc("CiJvY3RvaG9va3MvdjEvYXBpX2tleV9zZXJ2aWNlLnByb3RvEgxvY3RvaG9va3MudjEiUQoTQ3JlYXRlQXBpS2V5UmVxdWVzdBITCgtlbnZpcm9ubWVudBgBIAEoCRIlCgdhcGlfa2V5GAIgASgLMhQub2N0b2hvb2tzLnYxLkFwaUtleSJKChRDcmVhdGVBcGlLZXlSZXNwb25zZRIlCgdhcGlfa2V5GAEgASgLMhQub2N0b2hvb2tzLnYxLkFwaUtleRILCgNrZXkYAiABKAkiUAoSTGlzdEFwaUtleXNSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJIlYKE0xpc3RBcGlLZXlzUmVzcG9uc2USJgoIYXBpX2tleXMYASADKAsyFC5vY3RvaG9va3MudjEuQXBpS2V5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJSChNSb3RhdGVBcGlLZXlSZXF1ZXN0Eg8KB2FwaV9rZXkYASABKAkSKgoHb3ZlcmxhcBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJKChRSb3RhdGVBcGlLZXlSZXNwb25zZRIlCgdhcGlfa2V5GAEgASgLMhQub2N0b2hvb2tzLnYxLkFwaUtleRILCgNrZXkYAiABKAkiJgoTUmV2b2tlQXBpS2V5UmVxdWVzdBIPCgdhcGlfa2V5GAEgASgJIhYKFFJldm9rZUFwaUtleVJlc3BvbnNlMoADCg1BcGlLZXlTZXJ2aWNlElsKDENyZWF0ZUFwaUtleRIhLm9jdG9ob29rcy52MS5DcmVhdGVBcGlLZXlSZXF1ZXN0GiIub2N0b2hvb2tzLnYxLkNyZWF0ZUFwaUtleVJlc3BvbnNlIgSI2xgCElgKC0xpc3RBcGlLZXlzEiAub2N0b2hvb2tzLnYxLkxpc3RBcGlLZXlzUmVxdWVzdBohLm9jdG9ob29rcy52MS5MaXN0QXBpS2V5c1Jlc3BvbnNlIgSI2xgCElsKDFJvdGF0ZUFwaUtleRIhLm9jdG9ob29rcy52MS5Sb3RhdGVBcGlLZXlSZXF1ZXN0GiIub2N0b2hvb2tzLnYxLlJvdGF0ZUFwaUtleVJlc3BvbnNlIgSI2xgCElsKDFJldm9rZUFwaUtleRIhLm9jdG9ob29rcy52MS5SZXZva2VBcGlLZXlSZXF1ZXN0GiIub2N0b2hvb2tzLnYxLlJldm9rZUFwaUtleVJlc3BvbnNlIgSI2xgCYgZwcm90bzM", [file_google_protobuf_duration, file_octohooks_v1_access, file_octohooks_v1_api_key]);
 
 /**
  * Asks for a new key.
@@ -31,7 +32,7 @@ export type CreateApiKeyRequest = Message<"octohooks.v1.CreateApiKeyRequest"> & 
   environment: string;
 
   /**
-   * The key's `name` and `expire_time`; output-only fields must be unset.
+   * The key to make; output-only fields must be unset. NOT_FOUND when there is no such `application`.
    *
    * @generated from field: octohooks.v1.ApiKey api_key = 2;
    */
@@ -231,7 +232,8 @@ export const RevokeApiKeyResponseSchema: GenMessage<RevokeApiKeyResponse> = /*@_
   messageDesc(file_octohooks_v1_api_key_service, 7);
 
 /**
- * Manages the API keys of an environment, with the operator's key or with a key of that environment.
+ * Manages the API keys of an environment, with the operator's key or with a key of that environment
+ * that has `API_KEY_ROLE_FULL`.
  *
  * @generated from service octohooks.v1.ApiKeyService
  */
@@ -257,8 +259,8 @@ export const ApiKeyService: GenService<{
     output: typeof ListApiKeysResponseSchema;
   },
   /**
-   * Replaces a key with a new one of the same name and environment. The old one stops at once, or at
-   * the end of the overlap that the caller asks for. The new one has no expiry.
+   * Replaces a key with a new one of the same name, environment, role and limits. The old one stops at
+   * once, or at the end of the overlap that the caller asks for. The new one has no expiry.
    *
    * @generated from rpc octohooks.v1.ApiKeyService.RotateApiKey
    */

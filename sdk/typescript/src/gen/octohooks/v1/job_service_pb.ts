@@ -4,6 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_octohooks_v1_access } from "./access_pb.js";
 import type { Job } from "./job_pb.js";
 import { file_octohooks_v1_job } from "./job_pb.js";
 import type { Message } from "@bufbuild/protobuf";
@@ -12,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file octohooks/v1/job_service.proto.
  */
 export const file_octohooks_v1_job_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch5vY3RvaG9va3MvdjEvam9iX3NlcnZpY2UucHJvdG8SDG9jdG9ob29rcy52MSIcCg1HZXRKb2JSZXF1ZXN0EgsKA2pvYhgBIAEoCSIwCg5HZXRKb2JSZXNwb25zZRIeCgNqb2IYASABKAsyES5vY3RvaG9va3MudjEuSm9iMlEKCkpvYlNlcnZpY2USQwoGR2V0Sm9iEhsub2N0b2hvb2tzLnYxLkdldEpvYlJlcXVlc3QaHC5vY3RvaG9va3MudjEuR2V0Sm9iUmVzcG9uc2ViBnByb3RvMw", [file_octohooks_v1_job]);
+  fileDesc("Ch5vY3RvaG9va3MvdjEvam9iX3NlcnZpY2UucHJvdG8SDG9jdG9ob29rcy52MSIcCg1HZXRKb2JSZXF1ZXN0EgsKA2pvYhgBIAEoCSIwCg5HZXRKb2JSZXNwb25zZRIeCgNqb2IYASABKAsyES5vY3RvaG9va3MudjEuSm9iMlcKCkpvYlNlcnZpY2USSQoGR2V0Sm9iEhsub2N0b2hvb2tzLnYxLkdldEpvYlJlcXVlc3QaHC5vY3RvaG9va3MudjEuR2V0Sm9iUmVzcG9uc2UiBIjbGAZiBnByb3RvMw", [file_octohooks_v1_access, file_octohooks_v1_job]);
 
 /**
  * Asks for one job.
