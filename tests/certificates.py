@@ -1,4 +1,4 @@
-"""Certificates for receivers that speak TLS, made anew for each test run."""
+"""Certificates for receivers and servers that speak TLS, made anew for each test run."""
 
 import ssl
 from dataclasses import dataclass
@@ -11,6 +11,15 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+
+
+@dataclass(frozen=True)
+class Issued:
+    """A certificate with its key, both in PEM."""
+
+    certificate: bytes
+    key: bytes
+    serial_number: int
 
 
 @dataclass(frozen=True)
@@ -51,9 +60,18 @@ class Authority:
 
         A negative lifetime makes a certificate that has expired. `folder` takes the files.
         """
+        issued = self.issue(*names, lifetime=lifetime)
+        file = folder / f"{issued.serial_number}.pem"
+        file.write_bytes(issued.key + issued.certificate)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(file)
+        return context
+
+    def issue(self, *names: str, lifetime: timedelta = timedelta(days=1)) -> "Issued":
+        """A certificate for these names and addresses, with a key of its own."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
-            _builder(_name("Test receiver"), self.certificate.subject, key, lifetime)
+            _builder(_name("Test"), self.certificate.subject, key, lifetime)
             .add_extension(
                 x509.SubjectAlternativeName([_general_name(name) for name in names]),
                 critical=False,
@@ -64,14 +82,11 @@ class Authority:
             )
             .sign(self.key, hashes.SHA256())
         )
-        file = folder / f"{certificate.serial_number}.pem"
-        file.write_bytes(
-            key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-            + certificate.public_bytes(Encoding.PEM)
+        return Issued(
+            certificate.public_bytes(Encoding.PEM),
+            key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+            certificate.serial_number,
         )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(file)
-        return context
 
 
 def _builder(

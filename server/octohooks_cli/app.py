@@ -8,8 +8,11 @@ from octohooks_cli.commands import (
     api_key,
     application,
     attempt,
+    audit,
     delivery,
     demo,
+    doctor,
+    encryption,
     endpoint,
     environment,
     event_type,
@@ -21,7 +24,16 @@ from octohooks_cli.commands import (
     serve,
     watch,
 )
-from octohooks_cli.connection import ApiKey, AsJson, Plaintext, Target, connection
+from octohooks_cli.connection import (
+    ApiKey,
+    AsJson,
+    Plaintext,
+    Target,
+    TlsCa,
+    TlsClientCertificate,
+    TlsClientKey,
+    connection,
+)
 from octohooks_cli.session import command
 
 app = typer.Typer(pretty_exceptions_enable=False)
@@ -41,6 +53,9 @@ def root(
     api_key: ApiKey = None,
     target: Target = None,
     plaintext: Plaintext = None,
+    tls_ca: TlsCa = None,
+    tls_client_certificate: TlsClientCertificate = None,
+    tls_client_key: TlsClientKey = None,
     as_json: AsJson = None,
     version: Annotated[
         bool,
@@ -53,10 +68,13 @@ def root(
 
     The options of the connection, and --json, may also come after a command.
     """
-    context.obj = connection(api_key, target, plaintext, as_json)
+    context.obj = connection(
+        api_key, target, plaintext, tls_ca, tls_client_certificate, tls_client_key, as_json
+    )
 
 
 app.command("serve")(serve.serve)
+app.command("doctor")(doctor.doctor)
 app.command("migrate")(maintenance.migrate)
 app.command("backup")(maintenance.backup)
 app.command("import")(maintenance.import_)
@@ -73,4 +91,6 @@ app.add_typer(message.group, name="message")
 app.add_typer(delivery.group, name="delivery")
 app.add_typer(attempt.group, name="attempt")
 app.add_typer(operational_webhook.group, name="operational-webhook")
+app.add_typer(audit.group, name="audit")
 app.add_typer(job.group, name="job")
+app.add_typer(encryption.group, name="encryption")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol
 
 import typer
@@ -86,7 +87,14 @@ class Session:
             "api_key": self._connection.api_key,
             "target": self._connection.target,
             "tls": False if self._connection.plaintext else None,
+            "root_certificates": _content(self._connection.tls_ca),
+            "client_certificate": _content(self._connection.tls_client_certificate),
+            "client_key": _content(self._connection.tls_client_key),
         }
+
+
+def _content(file: Path | None) -> bytes | None:
+    return None if file is None else file.read_bytes()
 
 
 @contextmanager

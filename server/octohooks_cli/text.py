@@ -10,8 +10,10 @@ from rich.text import Text
 
 from octohooks_cli.times import format_duration, format_time
 
-# Of these the protos say that 0 stands for none.
-_ZERO_MEANS_NONE = frozenset({"response_status", "rate_limit"})
+# Of these the protos say that 0 stands for none, or for what the operator set.
+_ZERO_MEANS_NONE = frozenset(
+    {"response_status", "rate_limit", "max_requests_per_second", "max_watches"}
+)
 
 _INTEGERS = frozenset(
     {FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT32}

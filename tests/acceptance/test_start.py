@@ -1,5 +1,6 @@
 """What a start prints, makes and refuses."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from octohooks import Unauthenticated
 from tests.acceptance.conftest import StartServer
 from tests.acceptance.process import OPERATOR_KEY, ServerProcess
 from tests.acceptance.refused_start import assert_start_refused
+from tests.certificates import Authority
+from tests.server.tls_files import TlsFolder
 
 
 async def test_the_first_start_prints_a_key_that_works_and_the_second_prints_none(
@@ -61,6 +64,25 @@ def test_an_address_that_cannot_be_listened_at_stops_the_start_with_a_sentence(
     assert_start_refused(tmp_path, "OCTOHOOKS_LISTEN", listen="no-such-host.invalid:0")
 
 
+def test_an_address_that_other_machines_reach_in_the_clear_stops_the_start_with_a_sentence(
+    tmp_path: Path,
+) -> None:
+    sentence = assert_start_refused(tmp_path / "data", "OCTOHOOKS_LISTEN", listen="0.0.0.0:0")
+    assert "OCTOHOOKS_TLS_CERTIFICATE" in sentence
+    assert "OCTOHOOKS_ALLOW_PLAINTEXT" in sentence
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_certificate_that_cannot_be_read_stops_the_start_with_a_sentence(tmp_path: Path) -> None:
+    missing = str(tmp_path / "server.pem")
+    assert_start_refused(
+        tmp_path / "data",
+        "OCTOHOOKS_TLS_CERTIFICATE",
+        tls_certificate=missing,
+        tls_private_key=missing,
+    )
+
+
 def test_a_data_folder_that_cannot_be_one_stops_the_start_with_a_sentence(tmp_path: Path) -> None:
     file = tmp_path / "occupied"
     file.touch()
@@ -88,6 +110,24 @@ async def test_a_second_server_at_one_port_is_refused_and_the_first_goes_on(
     assert_start_refused(tmp_path, "OCTOHOOKS_LISTEN", listen=server.address)
     async with server.connect() as client:
         await client.application.create(name="A customer")
+
+
+async def test_what_speaks_no_tls_is_disconnected_and_writes_no_log(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    files = TlsFolder(tmp_path)
+    files.put(Authority.make().issue("127.0.0.1"))
+    server = await start_server(
+        tls_certificate=str(files.certificate), tls_private_key=str(files.key)
+    )
+    before = len(server.output)
+    host, _, port = server.address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"GET / HTTP/1.1\r\n\r\n")
+    assert await reader.read() == b""
+    writer.close()
+    assert await server.stop() == 0
+    assert [line for line in server.output[before:] if not line.startswith("{")] == []
 
 
 def _operator_keys(server: ServerProcess) -> list[str]:

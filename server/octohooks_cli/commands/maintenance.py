@@ -20,7 +20,7 @@ def migrate() -> None:
     A start of the server does the same. This is for where servers may not change the schema, or
     are to start only once it is done. Give it the settings of the server.
     """
-    with _settings() as settings:
+    with server_settings() as settings:
         import asyncio
 
         from octohooks_server.maintenance import migrate_database
@@ -37,7 +37,7 @@ def backup(
     Give it the OCTOHOOKS_DATA_DIR of the server. To restore, stop the server, put the file into
     that folder as octohooks.db, and start it.
     """
-    with _settings() as settings:
+    with server_settings() as settings:
         from octohooks_server.maintenance import backup as save
 
         typer.echo(f"Saved {save(settings, file):,} bytes to {file}.")
@@ -53,7 +53,7 @@ def import_(
     Set OCTOHOOKS_DATABASE_URL as the servers are going to have it. All is copied or nothing; API
     keys, page and watch tokens, and what is still to be delivered stay good.
     """
-    with _settings() as settings:
+    with server_settings() as settings:
         import asyncio
 
         from octohooks_server.maintenance import import_sqlite
@@ -66,7 +66,7 @@ def import_(
 
 
 @contextmanager
-def _settings() -> Iterator["Settings"]:
+def server_settings() -> Iterator["Settings"]:
     """The server's settings; what is wrong with them, or cannot be done, ends the program."""
     try:
         from octohooks_server.maintenance import MaintenanceError
