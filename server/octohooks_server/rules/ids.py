@@ -6,6 +6,7 @@ characters (https://github.com/ulid/spec).
 
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 
 ENVIRONMENT = "env_"
@@ -15,8 +16,9 @@ ENDPOINT = "ep_"
 MESSAGE = "msg_"
 ATTEMPT = "atmpt_"
 JOB = "job_"
+AUDIT_EVENT = "audit_"
 
-PREFIXES = (ENVIRONMENT, API_KEY, APPLICATION, ENDPOINT, MESSAGE, ATTEMPT, JOB)
+PREFIXES = (ENVIRONMENT, API_KEY, APPLICATION, ENDPOINT, MESSAGE, ATTEMPT, JOB, AUDIT_EVENT)
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 # Ten bits at a time: half the look-ups of a table of single characters.
@@ -47,16 +49,36 @@ def looks_like_an_id(uid: str) -> bool:
     return uid.startswith(PREFIXES)
 
 
+def first_id(prefix: str, time: datetime, shift: timedelta = timedelta(0)) -> str:
+    """What sorts before every ID of this kind that was made at `time + shift` or later.
+
+    And behind all others; it is no ID itself.
+    """
+    milliseconds = max((time - _EPOCH + shift) // _MILLISECOND, 0)
+    return prefix + "".join(_PAIRS[milliseconds >> shift & 1023] for shift in (40, 30, 20, 10, 0))
+
+
+_NO_LOCK = nullcontext()
+
+
 class IdFactory:
     """Makes IDs that strictly increase within the process, whatever the clock does.
 
     Within one millisecond, and while the clock is behind where it was, an ID is its predecessor
-    plus one; so no two are alike, and the ULIDs sort in the order of making across all kinds. One
-    factory belongs to one thread.
+    plus one; so no two are alike, and the ULIDs sort in the order of making across all kinds.
     """
 
-    def __init__(self, clock: Callable[[], datetime], random_bytes: Callable[[int], bytes]) -> None:
-        """`clock` gives an aware time, `random_bytes` (such as `os.urandom`) that many bytes."""
+    def __init__(
+        self,
+        clock: Callable[[], datetime],
+        random_bytes: Callable[[int], bytes],
+        lock: AbstractContextManager[object] = _NO_LOCK,
+    ) -> None:
+        """`clock` gives an aware time, `random_bytes` (such as `os.urandom`) that many bytes.
+
+        With a `lock`, any thread may make IDs; else one alone.
+        """
+        self._lock = lock
         self._clock = clock
         self._random_bytes = random_bytes
         self._random = b""
@@ -67,16 +89,17 @@ class IdFactory:
 
     def new(self, prefix: str) -> str:
         """A new ID of the kind that `prefix` names."""
-        milliseconds = (self._clock() - _EPOCH) // _MILLISECOND
-        if milliseconds > self._milliseconds:
-            self._begin(milliseconds)
-        else:
-            self._counter += 1
-            if self._counter == _COUNTER_LIMIT:
-                # Half a million IDs or more in one millisecond: the next one is used already.
-                self._begin(self._milliseconds + 1)
-        counter = self._counter
-        return f"{prefix}{self._head}{_PAIRS[counter >> 10]}{_PAIRS[counter & 1023]}"
+        with self._lock:
+            milliseconds = (self._clock() - _EPOCH) // _MILLISECOND
+            if milliseconds > self._milliseconds:
+                self._begin(milliseconds)
+            else:
+                self._counter += 1
+                if self._counter == _COUNTER_LIMIT:
+                    # Half a million IDs or more in one millisecond: the next one is used already.
+                    self._begin(self._milliseconds + 1)
+            counter = self._counter
+            return f"{prefix}{self._head}{_PAIRS[counter >> 10]}{_PAIRS[counter & 1023]}"
 
     def _begin(self, milliseconds: int) -> None:
         if self._random_used == len(self._random):

@@ -71,8 +71,11 @@ class Ed25519Key:
 def sign(keys: Sequence[SigningKey], *, message_id: str, timestamp: int, body: bytes) -> str:
     """The value of `webhook-signature`: one signature by each key, in their order.
 
-    `timestamp` is in seconds, as in `webhook-timestamp`. Keys come newest first.
+    `timestamp` is in seconds, as in `webhook-timestamp`. Keys come newest first. ValueError when
+    there are none, lest anything goes out unsigned.
     """
+    if not keys:
+        raise ValueError("nothing is signed without a key")
     content = b"%b.%d.%b" % (message_id.encode(), timestamp, body)
     if len(keys) == 1:
         return keys[0].signature(content)

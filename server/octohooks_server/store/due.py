@@ -7,10 +7,13 @@ from datetime import datetime, timedelta
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from octohooks_server.rules.keyring import CannotOpen
 from octohooks_server.rules.schedule import DEFAULT_SCHEDULE
-from octohooks_server.store import applications, endpoint_secrets
+from octohooks_server.store import endpoint_secrets, endpoints
+from octohooks_server.store.database import Row
 from octohooks_server.store.endpoint_secrets import StoredSecret
 from octohooks_server.store.environments import EnvironmentSettings
+from octohooks_server.store.sealing import keyring_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,8 @@ class Destination:
     # Messages per second; 0 without a limit.
     rate_limit: int
     application_rate_limit: int
+    # Why nothing may be sent to it: its secrets or headers do not open; it has none of them then.
+    obstacle: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,8 @@ class DueDelivery:
     manual: bool
     created_at: datetime
     lease_ends_at: datetime
+    # The trace that its attempts continue, as a W3C `traceparent`.
+    trace_parent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,34 +77,44 @@ class Outcome:
 
 async def destinations_of(
     conn: AsyncConnection,
-    endpoint_rows: Sequence[RowMapping],
+    endpoint_rows: Sequence[Row | RowMapping],
     *,
     settings: Mapping[str, EnvironmentSettings],
     now: datetime,
 ) -> Mapping[str, Destination]:
-    """The destinations of endpoints, by endpoint ID, in two reads for all of them.
+    """The destinations of endpoints, by endpoint ID, in one read for all of them.
 
-    `settings` are those of their environments, as far as these exist.
+    A row holds its application's rate limit as `application_rate_limit`. `settings` are those of
+    the endpoints' environments, as far as these exist.
     """
     if not endpoint_rows:
         return {}
-    secrets = await endpoint_secrets.live_of(conn, [row["id"] for row in endpoint_rows], now=now)
-    limits = await applications.rate_limits_of(
-        conn, {row["application_id"] for row in endpoint_rows}
+    keyring = keyring_of(conn)
+    secret_rows = await endpoint_secrets.live_rows_of(
+        conn, [row["id"] for row in endpoint_rows], now=now
     )
     found = {}
     for row in endpoint_rows:
         environment = settings.get(row["environment_id"])
         environment_schedule = environment.retry_schedule if environment else None
+        headers: Mapping[str, str] = {}
+        secrets: Sequence[StoredSecret] = ()
+        obstacle = ""
+        try:
+            headers = endpoints.headers_of(row, keyring)
+            secrets = endpoint_secrets.opened(keyring, secret_rows[row["id"]])
+        except CannotOpen as error:
+            obstacle = str(error)
         found[row["id"]] = Destination(
             environment_id=row["environment_id"],
             application_id=row["application_id"],
             endpoint_id=row["id"],
             url=row["url"],
-            headers=row["headers"] or {},
-            secrets=secrets[row["id"]],
+            headers=headers,
+            secrets=secrets,
             schedule=row["retry_schedule"] or environment_schedule or DEFAULT_SCHEDULE,
             rate_limit=row["rate_limit"],
-            application_rate_limit=limits.get(row["application_id"], 0),
+            application_rate_limit=row["application_rate_limit"],
+            obstacle=obstacle,
         )
     return found

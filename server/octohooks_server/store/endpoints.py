@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
+import orjson
 from octohooks.v1.endpoint_pb2 import DISABLE_REASON_REQUESTED, Endpoint
 from sqlalchemy import select, update
 from sqlalchemy.engine import RowMapping
@@ -13,10 +14,13 @@ from sqlalchemy.sql import ColumnElement
 
 from octohooks_server.errors import AlreadyExists, NotFound
 from octohooks_server.rules.ids import ENDPOINT
+from octohooks_server.rules.keyring import Keyring
 from octohooks_server.store import endpoint_versions
 from octohooks_server.store import proto_values as values
-from octohooks_server.store.database import among, insert_unless_taken
+from octohooks_server.store.columns import json_text
+from octohooks_server.store.database import Prepared, Row, among, insert_unless_taken, texts
 from octohooks_server.store.paging import Page, page_of
+from octohooks_server.store.sealing import keyring_of, place_of_headers
 from octohooks_server.store.tables import applications, endpoints
 
 
@@ -37,6 +41,7 @@ async def create(
             "environment_id": environment_id,
             "application_id": application_id,
             **_columns(endpoint),
+            "headers": _kept_headers(conn, environment_id, id, endpoint),
             "retire_reason": 0,
             "created_at": now,
             "updated_at": now,
@@ -69,7 +74,7 @@ async def find(
     if for_update:
         query = query.with_for_update()
     row = (await conn.execute(query)).first()
-    return None if row is None else _endpoint(row._mapping)
+    return None if row is None else _endpoint(row._mapping, keyring_of(conn))
 
 
 async def get_known_id(
@@ -105,10 +110,15 @@ async def list_page(
     if after is not None:
         query = query.where(endpoints.c.id > after)
     rows = await conn.execute(query.order_by(endpoints.c.id).limit(limit + 1))
-    return page_of(rows.mappings().all(), limit, lambda row: row["id"], _endpoint)
+    keyring = keyring_of(conn)
+    return page_of(
+        rows.mappings().all(), limit, lambda row: row["id"], lambda row: _endpoint(row, keyring)
+    )
 
 
-async def store_update(conn: AsyncConnection, *, endpoint: Endpoint, now: datetime) -> Endpoint:
+async def store_update(
+    conn: AsyncConnection, *, environment_id: str, endpoint: Endpoint, now: datetime
+) -> Endpoint:
     """Stores every changeable field of an endpoint that exists; AlreadyExists as in `create`."""
     # Enabled again, it gets what is accepted from now on and what has not been cancelled yet.
     goes_on = {} if endpoint.disabled else {"retire_reason": 0}
@@ -116,7 +126,12 @@ async def store_update(conn: AsyncConnection, *, endpoint: Endpoint, now: dateti
         await conn.execute(
             update(endpoints)
             .where(endpoints.c.id == endpoint.id)
-            .values(**_columns(endpoint), **goes_on, updated_at=now)
+            .values(
+                **_columns(endpoint),
+                **goes_on,
+                headers=_kept_headers(conn, environment_id, endpoint.id, endpoint),
+                updated_at=now,
+            )
         )
     except IntegrityError:
         raise AlreadyExists("endpoint", endpoint.uid) from None
@@ -180,21 +195,35 @@ async def mark_all_deleted(
 
 async def enabled_of(
     conn: AsyncConnection, application_ids: Collection[str]
-) -> Mapping[str, list[RowMapping]]:
+) -> Mapping[str, list[Row]]:
     """The enabled endpoints of each application, as rows, in one read for a whole group."""
-    rows = await conn.execute(
-        select(endpoints)
-        .where(
-            among(endpoints.c.application_id, application_ids),
-            endpoints.c.deleted_at.is_(None),
-            ~endpoints.c.disabled,
-        )
-        .order_by(endpoints.c.id)
-    )
-    found: dict[str, list[RowMapping]] = {id: [] for id in application_ids}
-    for row in rows.mappings():
+    found: dict[str, list[Row]] = {id: [] for id in application_ids}
+    for row in await _ENABLED_OF.rows(conn, application_ids=application_ids):
         found[row["application_id"]].append(row)
     return found
+
+
+_ENABLED_OF = Prepared(
+    select(
+        endpoints.c.id,
+        endpoints.c.environment_id,
+        endpoints.c.application_id,
+        endpoints.c.url,
+        endpoints.c.event_types,
+        endpoints.c.channels,
+        endpoints.c.headers,
+        endpoints.c.rate_limit,
+        endpoints.c.retry_schedule,
+        applications.c.rate_limit.label("application_rate_limit"),
+    )
+    .join(applications, applications.c.id == endpoints.c.application_id)
+    .where(
+        among(endpoints.c.application_id, texts("application_ids")),
+        endpoints.c.deleted_at.is_(None),
+        ~endpoints.c.disabled,
+    )
+    .order_by(endpoints.c.id)
+)
 
 
 def _visible(application_id: str) -> tuple[ColumnElement[bool], ...]:
@@ -209,7 +238,6 @@ def _columns(endpoint: Endpoint) -> dict[str, Any]:
         "description": endpoint.description,
         "event_types": sorted(set(endpoint.event_types)),
         "channels": sorted(set(endpoint.channels)),
-        "headers": dict(endpoint.headers),
         "rate_limit": endpoint.rate_limit,
         "retry_schedule": (
             values.steps_of(endpoint.retry_schedule)
@@ -226,7 +254,25 @@ def _columns(endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
-def _endpoint(row: RowMapping) -> Endpoint:
+def headers_of(row: Row | RowMapping, keyring: Keyring) -> Mapping[str, str]:
+    """The own headers of a row's endpoint; CannotOpen when they are sealed and do not open."""
+    if row["headers"] is None:
+        return {}
+    text = keyring.open(row["headers"], place_of_headers(row["environment_id"], row["id"]))
+    headers: dict[str, str] = orjson.loads(text)
+    return headers
+
+
+def _kept_headers(
+    conn: AsyncConnection, environment_id: str, id: str, endpoint: Endpoint
+) -> str | None:
+    if not endpoint.headers:
+        return None
+    place = place_of_headers(environment_id, id)
+    return keyring_of(conn).seal(json_text(dict(endpoint.headers)), place)
+
+
+def _endpoint(row: RowMapping, keyring: Keyring) -> Endpoint:
     return Endpoint(
         id=row["id"],
         uid=row["uid"] or "",
@@ -235,7 +281,7 @@ def _endpoint(row: RowMapping) -> Endpoint:
         description=row["description"],
         event_types=row["event_types"] or (),
         channels=row["channels"] or (),
-        headers=row["headers"] or {},
+        headers=headers_of(row, keyring),
         rate_limit=row["rate_limit"],
         retry_schedule=values.retry_schedule(row["retry_schedule"]),
         signature_type=row["signature_type"],

@@ -18,7 +18,8 @@ from octohooks_server.store.columns import Ascii, Bytes, Json, Span, Spans, Tags
 
 metadata = MetaData()
 
-# Facts about this database itself, such as the key that page tokens are signed with.
+# Facts about this database itself: the key that page tokens are signed with, which is sealed where
+# there is an encryption key.
 instance = Table(
     "instance",
     metadata,
@@ -62,10 +63,42 @@ api_keys = Table(
     Column("name", Text, nullable=False),
     Column("display_prefix", Ascii, nullable=False),
     Column("key_hash", Bytes, nullable=False, unique=True),
+    # A value of octohooks.v1.ApiKeyRole, and the application of a key that is confined to one.
+    Column("role", SmallInteger, nullable=False),
+    Column("application_id", Ascii),
+    # 0 where the server's own limits hold.
+    Column("max_requests_per_second", Integer, nullable=False),
+    Column("max_watches", Integer, nullable=False),
     Column("expires_at", Time),
     Column("last_used_at", Time),
     Column("created_at", Time, nullable=False),
     Index("api_keys_by_environment", "environment_id", "id"),
+    Index(
+        "api_keys_by_application",
+        "application_id",
+        sqlite_where=text("application_id IS NOT NULL"),
+        postgresql_where=text("application_id IS NOT NULL"),
+    ),
+)
+
+# Who changed what. An event outlives what it is about.
+audit_events = Table(
+    "audit_events",
+    metadata,
+    Column("id", Ascii, primary_key=True),
+    Column("environment_id", Ascii, nullable=False),
+    # NULL for the operator.
+    Column("api_key_id", Ascii),
+    Column("api_key_name", Text, nullable=False),
+    Column("method", Ascii, nullable=False),
+    Column("resource_type", Ascii, nullable=False),
+    Column("resource", Ascii, nullable=False),
+    Column("application_id", Ascii),
+    Column("changed_fields", Json),
+    Column("request_id", Ascii, nullable=False),
+    Column("peer", Text, nullable=False),
+    Column("created_at", Time, nullable=False),
+    Index("audit_events_by_environment", "environment_id", "id"),
 )
 
 applications = Table(
@@ -117,7 +150,8 @@ endpoints = Table(
     Column("description", Text, nullable=False),
     Column("event_types", Json),
     Column("channels", Json),
-    Column("headers", Json),
+    # A JSON object, sealed where there is an encryption key; NULL when there are none.
+    Column("headers", Text),
     Column("rate_limit", Integer, nullable=False),
     Column("retry_schedule", Spans),
     Column("signature_type", SmallInteger, nullable=False),
@@ -154,6 +188,8 @@ endpoint_secrets = Table(
     Column("endpoint_id", Ascii, primary_key=True),
     # Counts the secrets of an endpoint; the highest is the current one.
     Column("number", Integer, primary_key=True),
+    Column("environment_id", Ascii, nullable=False),
+    # Sealed where there is an encryption key.
     Column("secret", Text, nullable=False),
     Column("signature_type", SmallInteger, nullable=False),
     Column("created_at", Time, nullable=False),
@@ -200,6 +236,8 @@ messages = Table(
     Column("created_at", Time, nullable=False),
     # The only endpoint that the message is for; NULL for all but examples.
     Column("addressed_to", Ascii),
+    # The trace that its attempts belong to, as a W3C `traceparent`; NULL where it has none.
+    Column("trace_parent", Ascii),
     # NULL once it is deleted. The last column, so that reading the others skips it.
     Column("payload", Bytes),
     Index("messages_by_application", "application_id", "id"),
@@ -355,4 +393,22 @@ idempotent_answers = Table(
     Column("answer", Bytes),
     Column("expires_at", Time, nullable=False),
     Index("idempotent_answers_by_expiry", "expires_at"),
+)
+
+# How far work has come that goes through IDs in their order, round by round.
+rounds = Table(
+    "rounds",
+    metadata,
+    Column("name", Ascii, primary_key=True),
+    # The last ID of this round; empty at its beginning.
+    Column("position", Ascii, nullable=False),
+    Column("begins_at", Time, nullable=False),
+)
+
+# The servers that deliver, which share the rate limits.
+servers = Table(
+    "servers",
+    metadata,
+    Column("id", Ascii, primary_key=True),
+    Column("live_until", Time, nullable=False),
 )

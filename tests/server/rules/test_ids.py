@@ -51,6 +51,26 @@ def test_ids_of_two_processes_sort_by_creation_time(earlier: datetime, gap: time
     assert before < after
 
 
+@given(
+    time=st.datetimes(datetime(2000, 1, 1), datetime(2999, 1, 1), timezones=st.just(UTC)),
+    wait=st.timedeltas(timedelta(milliseconds=2), timedelta(days=999)),
+)
+def test_the_ids_of_a_time_and_later_are_found_by_what_sorts_before_them(
+    time: datetime, wait: timedelta
+) -> None:
+    first = ids.first_id(ids.MESSAGE, time)
+    assert first < IdFactory(lambda: time, os.urandom).new(ids.MESSAGE)
+    assert first > IdFactory(lambda: time - wait, os.urandom).new(ids.MESSAGE)
+    assert first == ids.first_id(ids.MESSAGE, time - wait, wait)
+
+
+def test_times_that_no_id_can_hold_are_before_and_behind_all() -> None:
+    day = timedelta(days=1)
+    first = ids.first_id(ids.MESSAGE, datetime.min.replace(tzinfo=UTC), -day)
+    last = ids.first_id(ids.MESSAGE, datetime.max.replace(tzinfo=UTC), day)
+    assert first < IdFactory(lambda: datetime.now(UTC), os.urandom).new(ids.MESSAGE) < last
+
+
 def test_an_id_holds_its_time_as_ulids_do() -> None:
     # The example of the ULID specification: 1469918176385 ms is 01ARYZ6S41.
     made = IdFactory(lambda: datetime.fromtimestamp(1469918176.385, UTC), os.urandom)

@@ -152,3 +152,8 @@ def test_generated_secrets_are_good_and_never_repeat() -> None:
 def test_a_key_does_not_show_its_secret() -> None:
     secret = generate_hmac_secret(os.urandom)
     assert secret.removeprefix("whsec_") not in repr(signing_key(secret))
+
+
+def test_nothing_is_signed_without_a_key() -> None:
+    with pytest.raises(ValueError, match="without a key"):
+        sign([], message_id="msg_1", timestamp=1, body=b"{}")

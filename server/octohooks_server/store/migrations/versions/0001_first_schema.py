@@ -19,11 +19,23 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("display_prefix", _ascii, nullable=False),
         sa.Column("key_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("role", sa.SmallInteger(), nullable=False),
+        sa.Column("application_id", _ascii, nullable=True),
+        sa.Column("max_requests_per_second", sa.Integer(), nullable=False),
+        sa.Column("max_watches", sa.Integer(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=True),
         sa.Column("last_used_at", sa.BigInteger(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("key_hash"),
+    )
+    op.create_index(
+        "api_keys_by_application",
+        "api_keys",
+        ["application_id"],
+        unique=False,
+        sqlite_where=sa.text("application_id IS NOT NULL"),
+        postgresql_where=sa.text("application_id IS NOT NULL"),
     )
     op.create_index("api_keys_by_environment", "api_keys", ["environment_id", "id"], unique=False)
     op.create_table(
@@ -100,6 +112,25 @@ def upgrade() -> None:
     op.create_index("attempts_by_endpoint", "attempts", ["endpoint_id", "sequence"], unique=False)
     op.create_index("attempts_by_message", "attempts", ["message_id", "sequence"], unique=False)
     op.create_table(
+        "audit_events",
+        sa.Column("id", _ascii, nullable=False),
+        sa.Column("environment_id", _ascii, nullable=False),
+        sa.Column("api_key_id", _ascii, nullable=True),
+        sa.Column("api_key_name", sa.Text(), nullable=False),
+        sa.Column("method", _ascii, nullable=False),
+        sa.Column("resource_type", _ascii, nullable=False),
+        sa.Column("resource", _ascii, nullable=False),
+        sa.Column("application_id", _ascii, nullable=True),
+        sa.Column("changed_fields", sa.Unicode(), nullable=True),
+        sa.Column("request_id", _ascii, nullable=False),
+        sa.Column("peer", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index(
+        "audit_events_by_environment", "audit_events", ["environment_id", "id"], unique=False
+    )
+    op.create_table(
         "cancellations",
         sa.Column("environment_id", _ascii, nullable=False),
         sa.Column("sequence", sa.BigInteger(), nullable=False),
@@ -165,6 +196,7 @@ def upgrade() -> None:
         "endpoint_secrets",
         sa.Column("endpoint_id", _ascii, nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("environment_id", _ascii, nullable=False),
         sa.Column("secret", sa.Text(), nullable=False),
         sa.Column("signature_type", sa.SmallInteger(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
@@ -190,7 +222,7 @@ def upgrade() -> None:
         sa.Column("description", sa.Text(), nullable=False),
         sa.Column("event_types", sa.Unicode(), nullable=True),
         sa.Column("channels", sa.Unicode(), nullable=True),
-        sa.Column("headers", sa.Unicode(), nullable=True),
+        sa.Column("headers", sa.Text(), nullable=True),
         sa.Column("rate_limit", sa.Integer(), nullable=False),
         sa.Column("retry_schedule", sa.Unicode(), nullable=True),
         sa.Column("signature_type", sa.SmallInteger(), nullable=False),
@@ -313,6 +345,7 @@ def upgrade() -> None:
         sa.Column("payload_expires_at", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("addressed_to", _ascii, nullable=True),
+        sa.Column("trace_parent", _ascii, nullable=True),
         sa.Column("payload", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
@@ -333,4 +366,17 @@ def upgrade() -> None:
         unique=True,
         sqlite_where=sa.text("uid IS NOT NULL"),
         postgresql_where=sa.text("uid IS NOT NULL"),
+    )
+    op.create_table(
+        "rounds",
+        sa.Column("name", _ascii, nullable=False),
+        sa.Column("position", _ascii, nullable=False),
+        sa.Column("begins_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
+        "servers",
+        sa.Column("id", _ascii, nullable=False),
+        sa.Column("live_until", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
     )
