@@ -1,36 +1,45 @@
 """Serves until a signal: `python -m octohooks_server`, or `octohooks serve`."""
 
 import asyncio
-import gc
 import os
 import signal
 import sys
+import threading
 from contextlib import suppress
 
 import structlog
 import uvloop
 
+from octohooks_server import collector, open_files
 from octohooks_server.logs import configure_logs
 from octohooks_server.serve import Running, running
 from octohooks_server.settings import DatabaseAway, Settings, SettingsError, read_settings
-from octohooks_server.supervisor import WORKER_ARGUMENT, WRONG_SETTINGS, supervise
+from octohooks_server.supervisor import (
+    WORKER_ARGUMENT,
+    WRONG_SETTINGS,
+    first_of,
+    supervise,
+)
 
 log = structlog.get_logger()
 
 _STDIN = 0
+_MOST_SECONDS_FOR_A_STOP_BEYOND_GRACE = 10.0
 
 
 def main() -> None:
-    """Reads the settings and serves; exits 0 after a signal, 2 when a setting is wrong, and
-    75 when the database is away, which another start may find back."""
+    """Reads the settings and serves; exits 0 after a signal, 2 when a setting is wrong, 75 when the
+    database is away, which another start may find back, and 70 when a part of the server died, in
+    which case another start begins anew."""
     is_worker = WORKER_ARGUMENT in sys.argv[1:]
     try:
         settings = read_settings()
         configure_logs(as_json=settings.logs_as_json, level=settings.log_level)
         if settings.workers > 1:
             sys.exit(uvloop.run(supervise(settings)))
+        open_files.allow(settings)
         _yield_to_others()
-        uvloop.run(_serve(settings, is_worker=is_worker))
+        sys.exit(uvloop.run(_serve(settings, is_worker=is_worker)))
     except SettingsError as error:
         print(error, file=sys.stderr)
         sys.exit(WRONG_SETTINGS)
@@ -39,7 +48,8 @@ def main() -> None:
         sys.exit(os.EX_TEMPFAIL)
 
 
-async def _serve(settings: Settings, *, is_worker: bool) -> None:
+async def _serve(settings: Settings, *, is_worker: bool) -> int:
+    """Serves until a signal or a defect; answers the exit code."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for one in (signal.SIGINT, signal.SIGTERM):
@@ -48,25 +58,27 @@ async def _serve(settings: Settings, *, is_worker: bool) -> None:
         # It never has anything to read; it ends with the process that watches over this one.
         loop.add_reader(_STDIN, stop.set)
     async with running(settings) as server:
-        _settle_memory()
+        collector.settle()
         _greet(server, settings, is_worker=is_worker)
-        log.info("serving", address=server.address, pid=os.getpid())
-        await stop.wait()
+        if not settings.read_encryption_keys():
+            log.warning("secrets_are_kept_plain", set="OCTOHOOKS_ENCRYPTION_KEYS")
+        log.info("serving", address=server.address, metrics=server.metrics_address, pid=os.getpid())
+        await first_of(stop.wait(), server.failed.wait())
+        if server.failed.is_set():
+            _end_at_last(settings)
         log.info("stopping")
         if is_worker:
             loop.remove_reader(_STDIN)
     log.info("stopped")
+    return os.EX_SOFTWARE if server.failed.is_set() else os.EX_OK
 
 
-def _settle_memory() -> None:
-    """Makes the collector of cycles look seldom, and never at what a start leaves for good.
-
-    It took 5 to 8 % of the server's CPU time before: nearly everything that a message needs is
-    freed by its reference count.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+def _end_at_last(settings: Settings) -> None:
+    """Ends the process in any case, since the part that died may hold its stop up for ever."""
+    seconds = settings.shutdown_grace.total_seconds() + _MOST_SECONDS_FOR_A_STOP_BEYOND_GRACE
+    timer = threading.Timer(seconds, os._exit, [os.EX_SOFTWARE])
+    timer.daemon = True
+    timer.start()
 
 
 def _yield_to_others() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from octohooks.v1.api_key_pb2 import ApiKey, ApiKeyRole
 from octohooks.v1.environment_pb2 import Environment
 
 from octohooks_server.api.authentication import (
@@ -46,7 +47,7 @@ async def make_first_environment(
             conn,
             id=ids.new(API_KEY),
             environment_id=environment.id,
-            name="first key",
+            api_key=ApiKey(name="first key", role=ApiKeyRole.API_KEY_ROLE_FULL),
             key_hash=hash_key(key),
             display_prefix=display_prefix(key),
             expires_at=None,

@@ -134,6 +134,18 @@ class ResourceExhausted(OctohooksError):
 
     default_reason = "LIMIT_REACHED"
 
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after: timedelta | None = None,
+        reason: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        """`retry_after` is how long to wait before another try; None where it does not help."""
+        super().__init__(message, reason=reason, metadata=metadata)
+        self.retry_after = retry_after
+
 
 class Unavailable(OctohooksError):
     """The system cannot answer now; nothing was stored and the call can be repeated."""

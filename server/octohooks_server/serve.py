@@ -4,12 +4,14 @@ import asyncio
 import fcntl
 import os
 import random
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+import threading
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import structlog
 from alembic.util import CommandError
@@ -23,18 +25,22 @@ from octohooks_server.api.page_tokens import PageTokens
 from octohooks_server.api.seals import Seals
 from octohooks_server.api.server import ApiServer, build_server
 from octohooks_server.background.cleaning import Cleaning
+from octohooks_server.background.presence import Presence
+from octohooks_server.background.resealing import Resealing
 from octohooks_server.background.steps import Steps
-from octohooks_server.background.upkeep import Upkeep
+from octohooks_server.background.upkeep import Step, Upkeep
 from octohooks_server.bootstrap import FirstStart, make_first_environment
 from octohooks_server.clock import Clock, SharedClock, SteadyClock, system_clock
 from octohooks_server.delivery.loop import Bounds, DeliveryLoop
 from octohooks_server.delivery.resolver import SystemResolver
 from octohooks_server.delivery.sender import Sender
 from octohooks_server.errors import OctohooksError, ResourceExhausted, Unavailable
-from octohooks_server.health import Health
+from octohooks_server.health import Health, Part
+from octohooks_server.observing import Observation
 from octohooks_server.rules.ids import IdFactory
+from octohooks_server.rules.keyring import Keyring
 from octohooks_server.settings import DatabaseAway, Settings, SettingsError
-from octohooks_server.store import instance
+from octohooks_server.store import instance, resealing
 from octohooks_server.store.acceptance import Accepted, Draft, accept
 from octohooks_server.store.database import (
     Database,
@@ -48,11 +54,18 @@ from octohooks_server.store.group_commit import GroupCommit
 from octohooks_server.store.migrations import migrate
 from octohooks_server.store.outcomes import Recorded, record_outcomes
 from octohooks_server.store.relay import Hears, Relay
+from octohooks_server.transport import Transport
 
 log = structlog.get_logger()
 
 _LEAST_TIME_TO_DRAIN = timedelta(seconds=1)
+# What the database may wait for a lock, and more.
+_SECONDS_FOR_A_LAST_COMMIT = 6.0
 _SECONDS_BETWEEN_READINGS_OF_THE_TIME = 1.0
+# The loop looks every second, and a commit takes no longer than the database may wait for a lock.
+_MOST_SECONDS_WITHOUT_PROGRESS = 10.0
+# A step may take as long as the database gives a statement; rounds begin every 10 seconds.
+_MOST_SECONDS_WITHOUT_UPKEEP = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +77,10 @@ class Running:
     operator_key: str
     # What was made in an empty database; None when it was not empty.
     first_start: FirstStart | None
+    # Where metrics are served, as `address:port`; None where they are not.
+    metrics_address: str | None
+    # Set when a part of the server has died, so that it should be ended and started anew.
+    failed: asyncio.Event
 
 
 @asynccontextmanager
@@ -77,21 +94,33 @@ async def running(
     steadily, and on PostgreSQL the database's.
 
     Raises:
-        SettingsError: the port or the data folder cannot be had.
+        SettingsError: the port or the data folder cannot be had, or the files for TLS.
     """
+    transport = Transport(settings)
     wall = wall or clock or system_clock
     if clock is None:
         clock = SharedClock(wall) if settings.database_url else SteadyClock(wall)
     with nullcontext() if settings.database_url else held(settings.data_dir):
-        database = open_database(settings.database, connections=settings.database_connections)
+        database = open_database(
+            settings.database,
+            connections=settings.database_connections,
+            encryption_keys=settings.read_encryption_keys(),
+        )
         try:
             await migrated(database, settings)
+            await _require_encryption_keys(database)
             if isinstance(clock, SharedClock) and isinstance(database, PostgresDatabase):
                 await clock.follow(database.now)
-            server = await _Server.put_together(settings, database, wall, clock)
-            address = await server.start(settings.listen)
+            server = await _Server.put_together(settings, database, wall, clock, transport)
+            address = await server.start()
             try:
-                yield Running(address, server.operator_key, server.first_start)
+                yield Running(
+                    address,
+                    server.operator_key,
+                    server.first_start,
+                    server.metrics_address,
+                    server.failed,
+                )
             finally:
                 await server.stop()
         finally:
@@ -109,20 +138,26 @@ class _Server:
         clock: Clock,
         token_key: bytes,
         operator_key: str,
+        transport: Transport,
     ) -> None:
         self.operator_key = operator_key
         self.first_start: FirstStart | None = None
+        self.metrics_address: str | None = None
         self._database = database
         self._clock = clock
+        self._transport = transport
         self._grace = settings.shutdown_grace
         self._stopping = asyncio.Event()
-        self._ids = ids = IdFactory(clock, os.urandom)
+        # Some are made in the thread in which the database is written.
+        self._ids = ids = IdFactory(clock, os.urandom, threading.Lock())
         # Wakes the servers beside this one, where there can be any.
         self._relay = Relay(database) if isinstance(database, PostgresDatabase) else None
         self._feed = feed = Feed(self._relay.tell_events if self._relay else None)
         self._delivers = settings.role != "api"
         self._takes_calls = settings.role != "delivery"
         seals = Seals(token_key)
+        self._observation = Observation(settings)
+        metrics = self._observation.metrics
 
         async def write_outcomes(
             conn: AsyncConnection, outcomes: Sequence[Outcome]
@@ -141,6 +176,7 @@ class _Server:
             )
 
         def hand_over(results: Sequence[Accepted | OctohooksError]) -> None:
+            metrics.accepted(results)
             for result in results:
                 if isinstance(result, Accepted) and result.claimed:
                     self._loop.hand_over(result.claimed)
@@ -152,12 +188,24 @@ class _Server:
             feed.announce({one.environment_id for one in recorded})
             if any(one.notified for one in recorded):
                 self._look_for_due()
+            disabled = {one.endpoint_id for one in recorded if one.disabled_for}
+            if disabled:
+                self._recall(disabled)
+                self._wake_background()
 
         self._acceptances: GroupCommit[Draft, Accepted] = GroupCommit(
-            database, write_drafts, hand_over
+            database,
+            write_drafts,
+            hand_over,
+            observe=self._observation.messages_committed,
+            on_defect=lambda error: self._health.part_died("messages", error),
         )
         self._outcomes: GroupCommit[Outcome, Recorded] = GroupCommit(
-            database, write_outcomes, announce
+            database,
+            write_outcomes,
+            announce,
+            observe=self._observation.outcomes_committed,
+            on_defect=lambda error: self._health.part_died("outcomes", error),
         )
         self._resolver = SystemResolver(nameservers=settings.nameservers)
         self._sender = Sender(
@@ -183,6 +231,17 @@ class _Server:
             clock=clock,
             random=random.random,
         )
+        # Where there can be servers beside this one, they share the rate limits.
+        self._presence = (
+            Presence(
+                database,
+                clock=clock,
+                counted=self._loop.share_rate_limits,
+                tell_others=self._relay.tell_servers,
+            )
+            if self._relay is not None and self._delivers
+            else None
+        )
         authenticator = Authenticator(database, operator_key=operator_key, clock=wall)
         self._steps = Steps(
             database,
@@ -193,7 +252,8 @@ class _Server:
         )
         cleaning = Cleaning(database, clock=clock, history_retention=settings.history_retention)
         shared = [*self._steps.of_all_servers(), *cleaning.all()] if self._delivers else []
-        self._upkeep = Upkeep([*shared, *self._steps.of_this_server()])
+        own = [self._resealing(settings)] if settings.database_url is None else []
+        self._upkeep = Upkeep([*shared, *self._steps.of_this_server(), *own])
         self._api: ApiServer = build_server(
             Dependencies(
                 database=database,
@@ -209,22 +269,63 @@ class _Server:
             ),
             authenticator=authenticator,
             wall=wall,
-            acceptance=Acceptance(self._acceptances, write_drafts, hand_over),
+            acceptance=Acceptance(
+                self._acceptances, write_drafts, hand_over, self._observation.begin_trace
+            ),
+            call_ended=metrics.call_ended,
             allowed_subnets=settings.allowed_subnets,
             seals=seals,
             max_watches_per_environment=settings.max_watches_per_environment,
+            max_watches_per_key=settings.max_watches_per_key,
+            max_requests_per_second=settings.max_requests_per_second,
             with_reflection=settings.reflection,
+            options=transport.options(),
             takes_calls=self._takes_calls,
-            share_port=settings.share_port,
         )
-        self._health = Health(self._api, self._loop if self._delivers else None, database)
+        parts = self._parts()
+        self._health = Health(self._api, database, parts)
+        self.failed = self._health.failed
+        self._observation.follow(
+            database=database,
+            clock=clock,
+            api=self._api,
+            loop=self._loop if self._delivers else None,
+            health=self._health,
+            parts=parts,
+        )
         # What ends when it has finished, and what is cut off.
         self._working: list[asyncio.Task[None]] = []
         self._looking_on: list[asyncio.Task[None]] = []
 
+    def _parts(self) -> Sequence[Part]:
+        """What has to go on in this server."""
+        loop, upkeep, most = self._loop, self._upkeep, _MOST_SECONDS_WITHOUT_PROGRESS
+        parts = [
+            Part(name, group.seconds_since_progress, group.seconds_since_progress, most)
+            for name, group in (("messages", self._acceptances), ("outcomes", self._outcomes))
+        ]
+        parts.append(
+            Part(
+                "upkeep",
+                upkeep.seconds_since_progress,
+                upkeep.seconds_since_progress,
+                _MOST_SECONDS_WITHOUT_UPKEEP,
+            )
+        )
+        if self._delivers:
+            parts.append(
+                Part("delivery", loop.seconds_since_progress, loop.seconds_since_turn, most)
+            )
+        return parts
+
     @classmethod
     async def put_together(
-        cls, settings: Settings, database: Database, wall: Clock, clock: Clock
+        cls,
+        settings: Settings,
+        database: Database,
+        wall: Clock,
+        clock: Clock,
+        transport: Transport,
     ) -> "_Server":
         """The parts over a migrated database, which gets a key for tokens if it has none."""
         async with database.write() as conn:
@@ -234,35 +335,37 @@ class _Server:
             if settings.operator_key is not None
             else new_key(OPERATOR_KEY_PREFIX, os.urandom)
         )
-        return cls(settings, database, wall, clock, token_key, operator_key)
+        return cls(settings, database, wall, clock, token_key, operator_key, transport)
 
-    async def start(self, listen: str) -> str:
+    async def start(self) -> str:
         """Begins to deliver and to serve; answers the address that is served at."""
-        host = listen.rpartition(":")[0]
         try:
-            port = self._api.grpc_server.add_insecure_port(listen)
-        except RuntimeError:
+            address = self._transport.bind(self._api.grpc_server)
+            self.metrics_address = await self._observation.start()
+        except SettingsError:
+            await self._observation.stop()
             await self._sender.close()
             await self._resolver.close()
-            raise SettingsError(
-                f"OCTOHOOKS_LISTEN is {listen}, which cannot be listened at; another program may"
-                " be doing so."
-            ) from None
+            raise
         # Only now: whoever makes the key must live to print it.
         self.first_start = await make_first_environment(
             self._database, ids=self._ids, clock=self._clock
         )
-        self._working = [asyncio.create_task(self._upkeep.run())]
+        if self._presence is not None:
+            await self._presence.join()
+        self._working = [self._keep_alive("upkeep", self._upkeep.run())]
         if self._delivers:
-            self._working.append(asyncio.create_task(self._loop.run()))
-        self._looking_on = [asyncio.create_task(self._health.run())]
+            self._working.append(self._keep_alive("delivery", self._loop.run()))
+        self._looking_on = [self._keep_alive("health", self._health.run())]
         if self._relay is not None:
-            self._looking_on.append(asyncio.create_task(self._relay.run(self._hears())))
-            self._looking_on.append(asyncio.create_task(self._follow_the_time()))
+            self._looking_on.append(self._keep_alive("relay", self._relay.run(self._hears())))
+            self._looking_on.append(self._keep_alive("time", self._follow_the_time()))
+        if self._presence is not None:
+            self._looking_on.append(self._keep_alive("presence", self._presence.run()))
         # Before anybody can ask, since gRPC's health service begins with SERVING.
         await self._health.check()
         await self._api.grpc_server.start()
-        return f"{host}:{port}"
+        return address
 
     async def stop(self) -> None:
         """Takes on nothing new, finishes what is under way within the grace time, and closes.
@@ -278,21 +381,45 @@ class _Server:
         self._upkeep.stop()
         self._stopping.set()
         await self._api.stop(self._grace)
-        await self._acceptances.settle()
+        await self._settle(self._acceptances, ends_at)
         await self._finish_working(ends_at)
-        left = timedelta(seconds=ends_at - asyncio.get_running_loop().time())
-        await self._loop.drain(max(left, min(_LEAST_TIME_TO_DRAIN, self._grace)))
-        await self._outcomes.settle()
+        await self._loop.drain(timedelta(seconds=self._seconds_left(ends_at)))
+        await self._settle(self._outcomes, ends_at)
+        with suppress(OctohooksError):
+            if self._presence is not None:
+                await self._presence.leave()
         with suppress(OctohooksError):
             await self._steps.note_key_uses()
         await self._sender.close()
         await self._resolver.close()
+        await self._observation.stop()
+
+    def _keep_alive(self, part: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Runs a part of the server, which fails as a whole when the part does."""
+
+        async def run() -> None:
+            try:
+                await work
+            except Exception as error:
+                self._health.part_died(part, error)
+
+        return asyncio.create_task(run())
+
+    async def _settle(self, group: GroupCommit[Any, Any], ends_at: float) -> None:
+        """Waits for what was submitted to be stored, unless that hangs."""
+        seconds = max(self._seconds_left(ends_at), _SECONDS_FOR_A_LAST_COMMIT)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await group.settle()
+
+    def _seconds_left(self, ends_at: float) -> float:
+        """Until the grace time is over, or a little where it is over already."""
+        least = min(_LEAST_TIME_TO_DRAIN, self._grace).total_seconds()
+        return max(ends_at - asyncio.get_running_loop().time(), least)
 
     async def _finish_working(self, ends_at: float) -> None:
         """Waits for the loops to end, which a database that does not answer may hold up."""
-        left = ends_at - asyncio.get_running_loop().time()
-        least = min(_LEAST_TIME_TO_DRAIN, self._grace).total_seconds()
-        _, late = await asyncio.wait(self._working, timeout=max(left, least))
+        _, late = await asyncio.wait(self._working, timeout=self._seconds_left(ends_at))
         for task in late:
             task.cancel()
         await asyncio.gather(*self._working, return_exceptions=True)
@@ -307,6 +434,14 @@ class _Server:
                 # It is counted on from the last reading.
                 expected = isinstance(error, OctohooksError)
                 log.warning("time_not_read", exc_info=None if expected else error)
+
+    def _resealing(self, settings: Settings) -> Step:
+        """Brings secrets under the newest key, which on SQLite only its one server can do.
+
+        Without a key there is nothing to do: what is sealed has kept the server from starting.
+        """
+        keyring = Keyring(settings.read_encryption_keys(), os.urandom)
+        return Resealing(self._database, seals=keyring).step
 
     def _look_for_due(self) -> None:
         """Lets whoever delivers look for what was made due: this server or, by role, others."""
@@ -340,6 +475,7 @@ class _Server:
             recall=self._loop.recall,
             due=self._loop.look,
             work=self._upkeep.wake,
+            servers=self._presence.look if self._presence is not None else lambda: None,
             anything=catch_up,
         )
 
@@ -362,6 +498,17 @@ async def migrated(database: Database, settings: Settings) -> None:
         raise SettingsError(f"{place} cannot be written to: {error.message}.") from None
     except (DatabaseError, CommandError):
         raise SettingsError(f"{place} is no database of this or an earlier release.") from None
+
+
+async def _require_encryption_keys(database: Database) -> None:
+    """SettingsError when there are secrets that the keys of this server do not open."""
+    async with database.read() as conn:
+        missing = await resealing.missing_keys(conn)
+    if missing:
+        raise SettingsError(
+            f"OCTOHOOKS_ENCRYPTION_KEYS lacks {', '.join(missing)}, which secrets in the database"
+            " are encrypted with; add the key, or deliveries could not be signed."
+        )
 
 
 @contextmanager

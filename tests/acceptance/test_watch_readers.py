@@ -68,3 +68,5 @@ async def test_a_hundred_watches_that_nobody_reads_cost_bounded_memory_and_delay
     assert late == sender.seen[from_here : from_here + len(late)]
     # Unbounded, it would be 400 MB.
     assert added < 60 * MEGABYTE
+    # That they have gone is nothing to tell of.
+    assert "ExecuteBatchError" not in server.text()

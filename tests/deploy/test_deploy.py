@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def documents(name: str) -> list[Any]:
     return list(yaml.safe_load_all((_DEPLOY / name).read_text("utf-8")))
 
 
-@pytest.mark.parametrize("file", _FILES, ids=lambda path: path.name)
+@pytest.mark.parametrize("file", _FILES, ids=lambda path: str(path.relative_to(_DEPLOY)))
 def test_every_setting_that_is_named_exists(file: Path) -> None:
     named = set(re.findall(r"OCTOHOOKS_([A-Z_]+)", file.read_text("utf-8")))
     assert {name.lower() for name in named} <= set(Settings.model_fields)
@@ -63,9 +64,13 @@ def test_the_manifests_are_about_the_same_pods_and_port() -> None:
     assert service["spec"]["selector"] == labels
     assert budget["spec"]["selector"]["matchLabels"] == labels
     (container,) = server["spec"]["template"]["spec"]["containers"]
-    (port,) = container["ports"]
+    port, metrics = container["ports"]
     settings = {one["name"]: one["value"] for one in container["env"]}
     assert settings["OCTOHOOKS_LISTEN"].endswith(f":{port['containerPort']}")
+    assert settings["OCTOHOOKS_METRICS_LISTEN"].endswith(f":{metrics['containerPort']}")
+    assert container["livenessProbe"]["httpGet"]["port"] == metrics["name"]
+    annotations = server["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["prometheus.io/port"] == str(metrics["containerPort"])
     assert service["spec"]["ports"][0]["targetPort"] == port["name"]
     for probe in ("readinessProbe", "startupProbe"):
         assert container[probe]["grpc"]["port"] == port["containerPort"]
@@ -75,6 +80,15 @@ def test_the_manifests_are_about_the_same_pods_and_port() -> None:
         for path in (_DEPLOY / "kubernetes").iterdir()
         if path.name != "kustomization.yaml"
     )
+
+
+def test_each_release_has_a_migration_of_its_own() -> None:
+    (job,) = documents("kubernetes/migration.yaml")
+    (kustomization,) = documents("kubernetes/kustomization.yaml")
+    (image,) = kustomization["images"]
+    tag = image["newTag"]
+    assert job["metadata"]["name"] == f"octohooks-migration-{tag.replace('.', '-')}"
+    assert tag == version("octohooks")
 
 
 def test_the_image_holds_what_is_locked_and_nothing_for_developers() -> None:

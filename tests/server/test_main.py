@@ -1,8 +1,14 @@
 """The sentences with which a start refuses wrong settings."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from octohooks_server.__main__ import main
-from octohooks_server.settings import Settings
+from octohooks_server.settings import Settings, read_settings
 
 WRONG = [
     ("listen", "50051"),
@@ -10,8 +16,17 @@ WRONG = [
     ("listen", "127.0.0.1:"),
     ("listen", "127.0.0.1:99999"),
     ("listen", "127.0.0.1:http"),
+    ("tls_certificate", "server.pem"),
+    ("tls_private_key", "server.pem"),
+    ("tls_client_ca", "authority.pem"),
+    ("allow_plaintext", "perhaps"),
+    ("max_connections", "0"),
+    ("max_connections", "100001"),
+    ("max_connection_age", "0.5"),
+    ("max_connection_age", "31536001"),
     ("database_url", "mysql://user:secret@db.example.com/octohooks"),
     ("database_url", "db.example.com"),
+    ("database_url", "postgresql://user:secret@one.example.com:5432,two.example.com:no/octohooks"),
     ("database_connections", "1"),
     ("database_connections", "1001"),
     ("role", "everything"),
@@ -21,9 +36,15 @@ WRONG = [
     ("workers", "2"),
     ("share_port", "perhaps"),
     ("operator_key", "0123456789012345678901234567890"),
+    ("encryption_keys", "secret"),
+    ("encryption_keys", "c2hvcnQ="),
+    ("encryption_keys", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=,secret"),
+    ("encryption_keys_file", "/nowhere/keys"),
     ("reflection", "perhaps"),
     ("log_format", "xml"),
     ("log_level", "loud"),
+    ("metrics_listen", "9464"),
+    ("metrics_listen", "127.0.0.1:65536"),
     ("request_timeout", "0"),
     ("request_timeout", "-1"),
     ("request_timeout", "30.001"),
@@ -37,6 +58,9 @@ WRONG = [
     ("max_in_flight_per_endpoint", "0"),
     ("max_in_flight_per_endpoint", "1001"),
     ("max_watches_per_environment", "0"),
+    ("max_watches_per_key", "-1"),
+    ("max_requests_per_second", "-1"),
+    ("max_requests_per_second", "100001"),
     ("history_retention", "7775999"),
     ("history_retention", "400 days"),
     ("allowed_subnets", "127.0.0.1/8"),
@@ -58,6 +82,12 @@ WRONG = [
 ]
 # Any path may become a folder; whether it can is seen when it is made.
 NEVER_WRONG = {"data_dir"}
+
+
+@pytest.fixture(autouse=True)
+def logs_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps `main` from sending the log of this whole process to where this test's output goes."""
+    monkeypatch.setattr("octohooks_server.__main__.configure_logs", lambda **_: None)
 
 
 def test_every_setting_has_a_wrong_value_here() -> None:
@@ -97,6 +127,51 @@ def test_a_refusal_repeats_no_secret(
     with pytest.raises(SystemExit):
         main()
     assert "secret" not in capsys.readouterr().err
+
+
+def test_every_worker_needs_a_port_for_its_metrics(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OCTOHOOKS_DATABASE_URL", "postgresql://db.example.com/octohooks")
+    monkeypatch.setenv("OCTOHOOKS_WORKERS", "3")
+    monkeypatch.setenv("OCTOHOOKS_METRICS_LISTEN", "127.0.0.1:65533")
+    settings = read_settings()
+    assert [settings.metrics_listen_of(number) for number in range(3)] == [
+        "127.0.0.1:65533",
+        "127.0.0.1:65534",
+        "127.0.0.1:65535",
+    ]
+    monkeypatch.setenv("OCTOHOOKS_METRICS_LISTEN", "127.0.0.1:65534")
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().err.startswith("OCTOHOOKS_METRICS_LISTEN")
+
+
+def test_a_server_whose_delivery_loop_dies_ends_with_code_70(tmp_path: Path) -> None:
+    # A mistake is planted, since none is known.
+    program = """
+from octohooks_server.__main__ import main
+from octohooks_server.delivery.loop import DeliveryLoop
+DeliveryLoop._seconds_until = None
+main()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ
+        | {
+            "OCTOHOOKS_DATA_DIR": str(tmp_path),
+            "OCTOHOOKS_LISTEN": "127.0.0.1:0",
+            "OCTOHOOKS_LOG_FORMAT": "json",
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 70
+    lines = [json.loads(line) for line in ended.stderr.splitlines() if line.startswith("{")]
+    (died,) = [line for line in lines if line["event"] == "part_died"]
+    assert died["part"] == "delivery"
+    assert "_seconds_until" in died["exception"]
+    assert lines[-1]["event"] == "stopped"
 
 
 def test_what_several_settings_are_wrong_about_is_told_by_the_first(
