@@ -11,12 +11,14 @@ ARGS ?=
 # How many seeds make soak runs, and from which on.
 SEEDS ?= 1000
 FROM ?= 0
+# How many seeds of 2,000 random calls make soak runs on each kind of database.
+FUZZ_SEEDS ?= 20
 # Over how many attempts make soak cuts watches and kills the server.
 ATTEMPTS ?= 20000
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run test soak bench docs check typescript format protos lock clean
+.PHONY: help install run test clients soak bench docs check typescript format protos lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,8 +47,13 @@ test: export PYTEST_XDIST_AUTO_NUM_WORKERS ?= $(shell $(PYTHON) -c 'import os; p
 test: install ## run the tests; choose with ARGS="tests/sdk -k retry"
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
+clients: install ## compile and call the clients of docs/clients.md, which fetches much
+	$(BIN)/python -m pytest tests/clients -m "" $(ARGS)
+
 soak: install ## simulate crashes and faults; choose with SEEDS=10000 FROM=0
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --from $(FROM)
+	$(BIN)/python -m tests.fuzz --seeds $(FUZZ_SEEDS) --from $(FROM)
+	$(BIN)/python -m tests.fuzz --seeds $(FUZZ_SEEDS) --from $(FROM) --postgresql
 	$(BIN)/python -m tests.acceptance.cuts --attempts $(ATTEMPTS)
 	OCTOHOOKS_TESTS_MESSAGES=10000 $(BIN)/python -m pytest tests/acceptance/test_shared_database.py
 
@@ -96,11 +103,11 @@ lock: ## rewrite the lock files; newer versions with ARGS=--upgrade
 	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 		--output-file requirements.lock $(ARGS) pyproject.toml
-	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --extra server --generate-hashes \
+	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --extra server --extra otel --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 		--constraint requirements.lock --output-file deploy/requirements.lock pyproject.toml
 
 clean: ## remove the environment and everything that is built
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	rm -rf $(TYPESCRIPT)/node_modules $(TYPESCRIPT)/dist $(TYPESCRIPT)/build
-	find sdk server tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	find sdk server examples tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

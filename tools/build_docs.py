@@ -1,6 +1,6 @@
 """Builds the documents as a static site.
 
-python tools/build_docs.py FOLDER    builds into the folder; what is wrong fails the build
+python -m tools.build_docs FOLDER    builds into the folder; what is wrong fails the build
 
 The pages are those of `docs/`, the README, the changelog, the reference of the gRPC API out of the
 protos and that of the Python SDK out of its docstrings. They are laid out in a folder of their own
@@ -22,7 +22,10 @@ from tools import document_api
 ROOT = Path(__file__).resolve().parent.parent
 
 # The guides in the order in which one would read them; pages that are not named come after them.
-_ORDER = ["concepts", "sending", "delivery", "verifying", "watching", "operational-webhooks"]
+_ORDER = [
+    *("concepts", "sending", "channels", "idempotency", "delivery", "retries", "replaying"),
+    *("verifying", "watching", "operational-webhooks", "testing", "clients"),
+]
 # Where a link leads that is not to a document.
 _ELSEWHERE = {"protos/octohooks/v1": "api/index.md", "docs/decisions": "decisions/index.md"}
 _LINK = re.compile(r"\[(?P<text>[^\]\n]*)\]\((?P<path>[^)\s#]*)(?P<anchor>#[^)\s]*)?\)")
@@ -35,6 +38,7 @@ def documents() -> dict[Path, str]:
     places = {
         Path("README.md"): "index.md",
         Path("CHANGELOG.md"): "changelog.md",
+        Path("examples/README.md"): "examples.md",
         Path("sdk/typescript/README.md"): "typescript.md",
     }
     for page in sorted((ROOT / "docs").rglob("*.md")):
@@ -67,7 +71,7 @@ def _contents(places: dict[Path, str]) -> Iterator[str]:
         place.removesuffix(".md") for path, place in places.items() if path.parent == Path("docs")
     }
     first = [name for name in _ORDER if name in guides]
-    yield from _tree("Guides", [*first, *sorted(guides.difference(first))])
+    yield from _tree("Guides", [*first, *sorted(guides.difference(first)), "examples"])
     yield from _tree("Reference", ["api/index", "python", "typescript"])
     yield from _tree("Project", ["changelog", "decisions/index"])
 

@@ -1,6 +1,8 @@
 """The examples of docs/clients.md for languages without an SDK, put into folders and run."""
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance.process import ServerProcess
 from tests.docs.markdown import ROOT, blocks
 
 PAGE = ROOT / "docs/clients.md"
+_COLOUR = re.compile(r"\x1b\[\d*m")
 # Seconds: the first run fetches and compiles all that a client needs.
 PATIENCE = 600
 
@@ -37,8 +41,8 @@ def run(
     programs: list[str],
     variables: Mapping[str, str],
 ) -> str:
-    """Writes the files of a client, runs its commands in the folder, and answers what the last one
-    printed last.
+    """Writes the files of a client, runs its commands in the folder, and answers what they printed,
+    without colours.
 
     `known` are the names in the files that stand for others, such as the API key; `programs` are
     folders of programs that the commands use.
@@ -51,7 +55,9 @@ def run(
         for name, value in known.items():
             text = text.replace(name, value)
         if "file" in block.attributes:
-            (folder / block.attributes["file"]).write_text(text)
+            file = folder / block.attributes["file"]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
         else:
             script += text
     # buf is installed beside this interpreter.
@@ -71,4 +77,14 @@ def run(
         timeout=PATIENCE,
     )
     assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
-    return done.stdout.splitlines()[-1]
+    return _COLOUR.sub("", done.stdout)
+
+
+async def expect_the_message(server: ServerProcess) -> None:
+    """Checks that the server has what each example sends, and has it once."""
+    async with server.connect() as client:
+        assert (await client.application.get("some-user")).name == "Some User"
+        [message] = [message async for message in client.message.list("some-user")]
+        message = await client.message.get("some-user", message.id)
+    assert message.event_type == "invoice.paid"
+    assert json.loads(message.payload) == {"id": 1}

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted(
+    [
+        *(ROOT / name for name in ("README.md", "CHANGELOG.md", "examples/README.md")),
+        *(ROOT / "docs").rglob("*.md"),
+    ]
+)
 
 # A fenced block, or a comment that holds a test's own lines, which readers do not see.
 _BLOCK = re.compile(

@@ -27,6 +27,10 @@ class Shown:
         """`names` are known from the beginning, such as ports."""
         self._actual = dict(names)
 
+    def learn(self, name: str, actual: str) -> None:
+        """From now on, this name stands for that."""
+        self._actual[name] = actual
+
     def actual(self, text: str) -> str:
         """The text with every name that is known so far as it is in this run."""
         known = sorted(self._actual, key=len, reverse=True)

@@ -40,7 +40,10 @@ def run_page(page: str, found: Iterable[Block], shown: Shown) -> None:
     printed: str | None = None
     try:
         for block in found:
-            if block.language in ("python", "test"):
+            if "file" in block.attributes:
+                # A program of its own, with a test of its own.
+                printed = None
+            elif block.language in ("python", "test"):
                 printed = program.run(block)
             elif block.language == "text" and printed is not None:
                 difference = shown.difference(block.code, printed)

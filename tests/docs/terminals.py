@@ -1,7 +1,10 @@
 """Terminals in which a test types the commands of a document."""
 
+import contextlib
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -110,3 +113,32 @@ class Terminal:
         with self._changed:
             self._ended = True
             self._changed.notify_all()
+
+
+class Terminals:
+    """The terminals of a reader, by their numbers."""
+
+    def __init__(self, folder: Path, variables: Mapping[str, str]) -> None:
+        """Their standard error goes to files in the folder."""
+        self._folder = folder
+        self._variables = variables
+        self._all: dict[str, Terminal] = {}
+
+    def __getitem__(self, number: str) -> Terminal:
+        if number not in self._all:
+            log = self._folder / f"terminal-{number}.log"
+            self._all[number] = Terminal(self._variables, log)
+        return self._all[number]
+
+    def close(self) -> None:
+        for terminal in reversed(self._all.values()):
+            terminal.close()
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens at. It is below those that systems give out by
+    themselves, so that nobody gets it who does not ask for it."""
+    while True:
+        port = random.randrange(20_000, 32_768)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.conftest import Place
-from tests.docs.markdown import PAGES, blocks, name_of
+from tests.docs.markdown import PAGES, Block, blocks, name_of
 from tests.docs.printed import Shown
 from tests.docs.snippets import run_page
 from tests.docs.terminals import Terminal, surroundings
@@ -18,6 +18,11 @@ _PAGES = [page for page in PAGES if page.name != "README.md"]
 
 def _with(language: str) -> list[Path]:
     return [page for page in _PAGES if any(language == one.language for one in blocks(page))]
+
+
+def _is_run(block: Block) -> bool:
+    # What is typed into several terminals has a test of its own.
+    return block.language == "sh" and not {"no-run", "terminal"} & set(block.attributes)
 
 
 @pytest.mark.parametrize("page", _with("python"), ids=name_of)
@@ -37,7 +42,7 @@ async def test_the_commands_of_the_page_run_and_print_what_is_shown(
     terminal = Terminal(variables, tmp_path / "log")
     shown = Shown({})
     for block, following in itertools.pairwise([*blocks(page), None]):
-        if block is None or block.language != "sh" or "no-run" in block.attributes:
+        if block is None or not _is_run(block):
             continue
         printed = await asyncio.to_thread(terminal.run, shown.actual(block.code))
         if following is not None and following.language in ("text", "json"):

@@ -1,7 +1,5 @@
 """The README, followed step by step."""
 
-import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,86 +8,47 @@ import pytest
 from octohooks.calls import SERVICES
 
 from tests.docs.conftest import Place
-from tests.docs.markdown import ROOT, Block, blocks, rows
+from tests.docs.markdown import ROOT, blocks, rows
 from tests.docs.printed import Shown
-from tests.docs.snippets import Program
-from tests.docs.terminals import Terminal, surroundings
+from tests.docs.terminals import Terminals, free_port, surroundings
+from tests.docs.walkthrough import Walkthrough
 
 README = ROOT / "README.md"
 _SERVER, _LISTENER = "127.0.0.1:50051", "8000"
 
 
-class Terminals:
-    """The terminals of a reader, by their numbers."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._all: dict[str, Terminal] = {}
-        self.variables = surroundings(
-            OCTOHOOKS_LISTEN="127.0.0.1:0", OCTOHOOKS_DATA_DIR=str(folder / "data")
-        )
-
-    def __getitem__(self, number: str) -> Terminal:
-        if number not in self._all:
-            log = self._folder / f"terminal-{number}.log"
-            self._all[number] = Terminal(self.variables, log)
-        return self._all[number]
-
-    def close(self) -> None:
-        for terminal in reversed(self._all.values()):
-            terminal.close()
-
-
-@pytest.fixture
-def terminals(tmp_path: Path) -> Iterator[Terminals]:
-    terminals = Terminals(tmp_path)
-    yield terminals
-    terminals.close()
-
-
 # It starts a dozen programs, which on a busy machine takes long.
 @pytest.mark.timeout(180)
 def test_the_five_minutes_and_the_python_after_them_do_and_print_what_the_readme_shows(
-    terminals: Terminals,
+    tmp_path: Path,
 ) -> None:
-    target = f"127.0.0.1:{_free_port()}"
-    port = str(_free_port())
-    terminals.variables |= {"OCTOHOOKS_LISTEN": target, "OCTOHOOKS_TARGET": target}
+    target = f"127.0.0.1:{free_port()}"
+    port = str(free_port())
+    variables = surroundings(
+        OCTOHOOKS_LISTEN=target,
+        OCTOHOOKS_TARGET=target,
+        OCTOHOOKS_DATA_DIR=str(tmp_path / "data"),
+    )
     shown = Shown({_SERVER: target, "localhost:50051": target, f":{_LISTENER}/": f":{port}/"})
-    program = Program("README.md", shown)
-    printed = ""
-    staying: Terminal | None = None
+
+    def adapt(command: str) -> str:
+        # What is installed is what is tested, be it older than the file that lists it.
+        command = command.replace("make run", "make --old-file=.venv/.installed run")
+        return command.replace(f"--port {_LISTENER}", f"--port {port}")
+
+    terminals = Terminals(tmp_path, variables)
+    walkthrough = Walkthrough(README, terminals, shown, adapt)
     api_key = ""
-    steps = 0
     try:
         for block in blocks(README):
-            if block.language == "sh":
-                terminal = terminals[block.attributes["terminal"]]
-                staying = terminal if "stays" in block.attributes else None
-                command = _as_in_this_run(block, shown, port)
-                if staying:
-                    staying.start(command)
-                else:
-                    printed = terminal.run(command)
-                steps += 1
-            elif block.language in ("python", "test"):
-                staying = None
-                code = block.code.replace("AUTH_TOKEN", api_key)
-                printed = program.run(Block(block.language, {}, code, block.line))
-            elif "diagram" in block.attributes:
-                continue
-            elif "terminal" in block.attributes:
-                terminals[block.attributes["terminal"]].expect(shown, block.code)
-            elif staying is not None:
-                staying.expect(shown, block.code)
-                if not api_key:
-                    api_key = staying.find("export OCTOHOOKS_API_KEY=")
-            else:
-                difference = shown.difference(block.code, printed)
-                assert difference is None, f"README.md:{block.line}\n{difference}"
+            walkthrough.step(block)
+            if block.language == "text" and not api_key:
+                api_key = terminals["1"].find("export OCTOHOOKS_API_KEY=")
+                shown.learn("AUTH_TOKEN", api_key)
     finally:
-        program.close()
-    assert steps == 7
+        walkthrough.close()
+        terminals.close()
+    assert walkthrough.commands == 7
 
 
 def test_the_status_table_has_every_rpc_of_the_contract() -> None:
@@ -137,16 +96,3 @@ def _code_of_an_empty_call(
     except grpc.RpcError as error:
         return error.code()
     return grpc.StatusCode.OK
-
-
-def _as_in_this_run(block: Block, shown: Shown, port: str) -> str:
-    command = shown.actual(block.code)
-    # What is installed is what is tested, be it older than the file that lists it.
-    command = command.replace("make run", "make --old-file=.venv/.installed run")
-    return command.replace(f"--port {_LISTENER}", f"--port {port}")
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
