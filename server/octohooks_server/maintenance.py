@@ -11,7 +11,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Boolean, Table, func, select, text
 from sqlalchemy.engine import Connection
 
-from octohooks_server.serve import held, migrated
+from octohooks_server.opening import held, migrated
 from octohooks_server.settings import Settings, SettingsError
 from octohooks_server.store.database import PostgresDatabase, open_database, take_turn
 from octohooks_server.store.tables import instance, metadata

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from octohooks_server.background.resealing import Resealing
 from octohooks_server.maintenance import MaintenanceError, require_file
+from octohooks_server.opening import held, migrated
 from octohooks_server.rules.keyring import Keyring, key_id
-from octohooks_server.serve import held, migrated
 from octohooks_server.settings import Settings, SettingsError
 from octohooks_server.store import resealing
 from octohooks_server.store.database import Database, open_database

@@ -1,21 +1,17 @@
 """The composition root: puts the server together, starts it and stops it in order."""
 
 import asyncio
-import fcntl
 import os
 import random
 import threading
-from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
+from collections.abc import AsyncIterator, Collection, Coroutine, Sequence
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import structlog
-from alembic.util import CommandError
-from sqlalchemy.exc import DatabaseError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.api.acceptance import Acceptance
@@ -34,24 +30,23 @@ from octohooks_server.clock import Clock, SharedClock, SteadyClock, system_clock
 from octohooks_server.delivery.loop import Bounds, DeliveryLoop
 from octohooks_server.delivery.resolver import SystemResolver
 from octohooks_server.delivery.sender import Sender
-from octohooks_server.errors import OctohooksError, ResourceExhausted, Unavailable
+from octohooks_server.errors import OctohooksError
 from octohooks_server.health import Health, Part
 from octohooks_server.observing import Observation
+from octohooks_server.opening import held, migrated, require_encryption_keys
 from octohooks_server.rules.ids import IdFactory
 from octohooks_server.rules.keyring import Keyring
-from octohooks_server.settings import DatabaseAway, Settings, SettingsError
-from octohooks_server.store import instance, resealing
+from octohooks_server.settings import Settings, SettingsError
+from octohooks_server.store import instance
 from octohooks_server.store.acceptance import Accepted, Draft, accept
 from octohooks_server.store.database import (
     Database,
-    DatabaseRefuses,
     PostgresDatabase,
     open_database,
 )
 from octohooks_server.store.due import Outcome
 from octohooks_server.store.feed import Feed
 from octohooks_server.store.group_commit import GroupCommit
-from octohooks_server.store.migrations import migrate
 from octohooks_server.store.outcomes import Recorded, record_outcomes
 from octohooks_server.store.relay import Hears, Relay
 from octohooks_server.transport import Transport
@@ -108,7 +103,7 @@ async def running(
         )
         try:
             await migrated(database, settings)
-            await _require_encryption_keys(database)
+            await require_encryption_keys(database)
             if isinstance(clock, SharedClock) and isinstance(database, PostgresDatabase):
                 await clock.follow(database.now)
             server = await _Server.put_together(settings, database, wall, clock, transport)
@@ -478,53 +473,3 @@ class _Server:
             servers=self._presence.look if self._presence is not None else lambda: None,
             anything=catch_up,
         )
-
-
-async def migrated(database: Database, settings: Settings) -> None:
-    """Brings the database to this release's schema."""
-    place = f"OCTOHOOKS_DATA_DIR is {settings.data_dir}, whose octohooks.db"
-    if settings.database_url is not None:
-        # Its text may hold a password.
-        place = "OCTOHOOKS_DATABASE_URL names a database that"
-    try:
-        await database.run_migration(migrate)
-    except Unavailable:
-        raise DatabaseAway(
-            f"{place} cannot be written to; it may be away, or another program may hold its lock."
-        ) from None
-    except DatabaseRefuses as error:
-        raise SettingsError(f"{place} refuses this server: {error}.") from None
-    except ResourceExhausted as error:
-        raise SettingsError(f"{place} cannot be written to: {error.message}.") from None
-    except (DatabaseError, CommandError):
-        raise SettingsError(f"{place} is no database of this or an earlier release.") from None
-
-
-async def _require_encryption_keys(database: Database) -> None:
-    """SettingsError when there are secrets that the keys of this server do not open."""
-    async with database.read() as conn:
-        missing = await resealing.missing_keys(conn)
-    if missing:
-        raise SettingsError(
-            f"OCTOHOOKS_ENCRYPTION_KEYS lacks {', '.join(missing)}, which secrets in the database"
-            " are encrypted with; add the key, or deliveries could not be signed."
-        )
-
-
-@contextmanager
-def held(data_dir: Path) -> Iterator[None]:
-    """Keeps a second server away from the embedded database, which serves one."""
-    try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingsError(
-            f"OCTOHOOKS_DATA_DIR is {data_dir}, which cannot be made a folder: {error.strerror}."
-        ) from None
-    with (data_dir / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise SettingsError(
-                f"OCTOHOOKS_DATA_DIR is {data_dir}, where another server is running already."
-            ) from None
-        yield
