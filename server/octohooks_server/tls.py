@@ -77,8 +77,16 @@ def read_tls_files(files: TlsFiles) -> TlsMaterial:
         ),
         begins_at=max(one.not_valid_before_utc for one in chain),
         expires_at=min(one.not_valid_after_utc for one in chain),
-        is_key_open=bool(files.private_key.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH)),
+        is_key_open=_is_open_to_others(files.private_key),
     )
+
+
+def _is_open_to_others(file: Path) -> bool:
+    try:
+        return bool(file.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH))
+    except OSError:
+        # It has just been replaced, and is read again with the next connection.
+        return False
 
 
 class ServerCertificate:

@@ -31,7 +31,7 @@ def access_of(method: MethodDescriptor) -> Access.ValueType:
 
 def rights_of(role: ApiKeyRole.ValueType | None) -> frozenset[Access.ValueType]:
     """What a key of this role opens; the operator's where it is None."""
-    return _OPERATOR if role is None else _ROLES[role]
+    return _OPERATOR if role is None else _ROLES.get(role, frozenset())
 
 
 def require_access(caller: Caller, taken: Access.ValueType) -> None:

@@ -1,6 +1,7 @@
 """ApiKeyService."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -31,7 +32,7 @@ from octohooks_server.api.checks import Checks
 from octohooks_server.api.dependencies import Dependencies
 from octohooks_server.api.gate import Context
 from octohooks_server.api.idempotency import once
-from octohooks_server.errors import NotFound
+from octohooks_server.errors import NotFound, PermissionDenied
 from octohooks_server.rules.ids import API_KEY
 from octohooks_server.store import api_keys, applications, environments
 
@@ -39,6 +40,7 @@ _OUTPUT_ONLY = ("id", "environment", "display_prefix", "last_used_time", "create
 _NO_OVERLAP = timedelta(0)
 _MAX_OVERLAP = timedelta(days=7)
 _MAX_LIMIT = 100_000
+_LIMITS = ("max_requests_per_second", "max_watches")
 
 R = TypeVar("R", CreateApiKeyResponse, RotateApiKeyResponse)
 
@@ -51,13 +53,18 @@ class ApiKeyServicer(ApiKeyServiceServicer):
         dependencies: Dependencies,
         authenticator: Authenticator,
         wall: Callable[[], datetime] | None = None,
+        *,
+        default_limits: Mapping[str, int],
     ) -> None:
-        """`wall` is the clock that the authenticator goes by; `dependencies.clock` unless given."""
+        """`wall` is the clock that the authenticator goes by; `dependencies.clock` unless given.
+        `default_limits` are those of keys without limits of their own, by the names of the fields.
+        """
         self._database = dependencies.database
         self._tokens = dependencies.tokens
         self._ids = dependencies.ids
         self._clock = wall or dependencies.clock
         self._random_bytes = dependencies.random_bytes
+        self._default_limits = default_limits
         self._authenticator = authenticator
         self._audit = AuditLog(dependencies)
 
@@ -70,7 +77,8 @@ class ApiKeyServicer(ApiKeyServiceServicer):
         _check_environment_reference(checks, caller, request.environment)
         checks.output_only("api_key", request.api_key, _OUTPUT_ONLY)
         checks.text("api_key.name", request.api_key.name, most=256)
-        wanted = _wanted(checks, caller, request.api_key)
+        wanted = _wanted(checks, request.api_key)
+        self._limit(checks, caller, wanted)
         expires_at = checks.time("api_key.expire_time", request.api_key, "expire_time")
         if expires_at is not None and expires_at <= now:
             checks.problem("api_key.expire_time", "The time must lie in the future.")
@@ -150,6 +158,7 @@ class ApiKeyServicer(ApiKeyServiceServicer):
                         environment_id=caller.environment_id,
                         for_update=True,
                     )
+                    self._require_no_more(caller, old)
                     response = await self._make(
                         conn,
                         RotateApiKeyResponse,
@@ -183,7 +192,10 @@ class ApiKeyServicer(ApiKeyServiceServicer):
         with self._authenticator.changing():
             async with self._database.write() as conn:
                 key = await api_keys.get(
-                    conn, id=request.api_key, environment_id=caller.environment_id
+                    conn,
+                    id=request.api_key,
+                    environment_id=caller.environment_id,
+                    for_update=True,
                 )
                 await api_keys.remove(
                     conn, id=request.api_key, environment_id=caller.environment_id
@@ -196,6 +208,37 @@ class ApiKeyServicer(ApiKeyServiceServicer):
                     application_id=key.application,
                 )
         return RevokeApiKeyResponse()
+
+    def _limit(self, checks: Checks, caller: Caller, wanted: ApiKey) -> None:
+        """Checks the limits of a key that is to be made by a caller, who may give no more."""
+        for name in _LIMITS:
+            limit, most = getattr(wanted, name), self._most(caller, name)
+            if limit > _MAX_LIMIT:
+                checks.problem(f"api_key.{name}", f"A limit is at most {_MAX_LIMIT:,}.")
+            elif most and limit > most:
+                checks.problem(
+                    f"api_key.{name}", f"The key that makes it may do no more than {most:,}."
+                )
+            elif limit == 0:
+                # Without one it could do more than the key that makes it.
+                setattr(wanted, name, getattr(caller, name))
+
+    def _require_no_more(self, caller: Caller, key: ApiKey) -> None:
+        """PermissionDenied when a key, of which the caller is to get another, may do more."""
+        for name in _LIMITS:
+            most = self._most(caller, name)
+            limit = getattr(key, name) or self._default_limits[name] or sys.maxsize
+            if most and limit > most:
+                raise PermissionDenied(
+                    f"The API key may do no more than {most:,} by `{name}`, and that one may."
+                )
+
+    def _most(self, caller: Caller, name: str) -> int:
+        """The limit of the caller's key, its own or the operator's default; 0 where it has none."""
+        if caller.is_operator:
+            return 0
+        own: int = getattr(caller, name)
+        return own or self._default_limits[name]
 
     async def _make(
         self,
@@ -222,7 +265,7 @@ class ApiKeyServicer(ApiKeyServiceServicer):
         return answer(api_key=made, key=key)
 
 
-def _wanted(checks: Checks, caller: Caller, asked: ApiKey) -> ApiKey:
+def _wanted(checks: Checks, asked: ApiKey) -> ApiKey:
     """The name, role, application and limits of a key that is asked for."""
     wanted = ApiKey(
         name=asked.name,
@@ -237,15 +280,6 @@ def _wanted(checks: Checks, caller: Caller, asked: ApiKey) -> ApiKey:
         checks.problem(
             "api_key.application", "Only a key with the role `application` is confined to one."
         )
-    for name in ("max_requests_per_second", "max_watches"):
-        limit, own = getattr(wanted, name), getattr(caller, name)
-        if limit > _MAX_LIMIT:
-            checks.problem(f"api_key.{name}", f"A limit is at most {_MAX_LIMIT:,}.")
-        elif own and limit > own:
-            checks.problem(f"api_key.{name}", f"The key that makes it may do no more than {own:,}.")
-        elif own and limit == 0:
-            # Without one it could do more than the key that makes it.
-            setattr(wanted, name, own)
     return wanted
 
 

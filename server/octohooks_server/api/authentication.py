@@ -21,6 +21,8 @@ _DISPLAYED_CHARACTERS = len(API_KEY_PREFIX) + 6
 _MOST_REMEMBERED = 10_000
 # After this, a key that another server revoked has ended here too.
 _REMEMBERED_SECONDS = 3.0
+# How many keys are looked up in the database at the same time.
+_MOST_LOOKUPS = 2
 # How exact the last-used time of a key is; finer would cost a write for every call.
 _LAST_USED_STEP = timedelta(minutes=1)
 _OPERATOR = Caller(environment_id=None, api_key_id=None)
@@ -59,6 +61,7 @@ class Authenticator:
         self._used_at: dict[str, datetime] = {}
         self._changed = asyncio.Event()
         self._forget_at = 0.0
+        self._lookups = asyncio.Semaphore(_MOST_LOOKUPS)
 
     async def identify(self, authorization: str) -> Caller:
         """Whose call it is that came with this in its metadata, or Unauthenticated, the same for
@@ -137,7 +140,8 @@ class Authenticator:
         if known is not None:
             return known
         changed = self._changed
-        async with self._database.read() as conn:
+        # Whoever tries keys must not take all connections of those who have one.
+        async with self._lookups, self._database.read() as conn:
             key = await api_keys.find_by_hash(conn, key_hash)
         if key is None:
             raise Unauthenticated

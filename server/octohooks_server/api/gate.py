@@ -25,7 +25,7 @@ from octohooks_server.api.caller import Call, Context, set_call
 from octohooks_server.api.calls_under_way import CallsUnderWay
 from octohooks_server.api.confinement import confine, names_application
 from octohooks_server.api.enums import has_enums, unknown_enum_values
-from octohooks_server.api.request_limits import RequestLimits
+from octohooks_server.api.request_limits import MAX_BATCH, RequestLimits
 from octohooks_server.api.status import internal, not_implemented, status_of
 from octohooks_server.errors import InvalidArgument, OctohooksError
 from octohooks_server.store.database import Database
@@ -196,8 +196,7 @@ class Gate:
     async def _admit(self, method: _Method, call: Call) -> None:
         """Lets the call in, or raises what keeps it out, before what it asks is looked at."""
         call.caller = caller = await self._authenticator.identify(call.authorization)
-        if not method.client_streams:
-            self._limits.take(caller)
+        self._limits.take(caller)
         require_access(caller, method.access)
         key = call.idempotency_key
         if key is not None and not 1 <= len(key) <= _MAX_IDEMPOTENCY_KEY:
@@ -209,8 +208,9 @@ class Gate:
         """The one request of a call, about nothing but what the key opens."""
         request = method.parse(data)
         if method.batch is not None:
-            # The first was counted with the call.
-            self._limits.charge(call.caller, len(getattr(request, method.batch)) - 1)
+            # The first was counted with the call, and a batch that is too large is refused.
+            count = len(getattr(request, method.batch))
+            self._limits.charge(call.caller, count - 1 if count <= MAX_BATCH else 0)
         if method.names_application and call.caller.application_id is not None:
             await confine(self._database, request, call.caller)
         return request

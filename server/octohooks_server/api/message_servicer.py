@@ -34,12 +34,12 @@ from octohooks_server.api.idempotency import once
 from octohooks_server.api.message_drafts import MessageDrafts
 from octohooks_server.api.message_filters import message_filter
 from octohooks_server.api.publishing import publish
+from octohooks_server.api.request_limits import MAX_BATCH
 from octohooks_server.api.status import failure_of
 from octohooks_server.errors import OctohooksError
 from octohooks_server.store import applications, explanations, messages, payloads
 from octohooks_server.store.acceptance import Accepted, Draft
 
-_MAX_BATCH = 100
 _MAX_IDEMPOTENCY_KEY = 256
 
 
@@ -77,10 +77,10 @@ class MessageServicer(MessageServiceServicer):
     ) -> BatchCreateMessagesResponse:
         environment_of_caller()
         checks = Checks()
-        if not 1 <= len(request.requests) <= _MAX_BATCH:
+        if not 1 <= len(request.requests) <= MAX_BATCH:
             checks.problem(
                 "requests",
-                f"A batch holds 1 to {_MAX_BATCH} messages, not {len(request.requests)}.",
+                f"A batch holds 1 to {MAX_BATCH} messages, not {len(request.requests)}.",
             )
         checks.done()
         # What is compared under an idempotency key is the request as it came.

@@ -10,6 +10,8 @@ from octohooks_server.errors import ResourceExhausted
 # One second's worth may come at once.
 _BURST_SECONDS = 1.0
 _MOST_REMEMBERED = 10_000
+# How many requests one call can bring.
+MAX_BATCH = 100
 
 
 class RequestLimits:

@@ -1,7 +1,7 @@
 """The gRPC server with all of its services."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import monotonic
@@ -151,8 +151,12 @@ def build_server(
     service_names: Sequence[str] = ()
     if takes_calls:
         changes = EndpointChanges(dependencies, allowed_subnets)
+        key_limits = {
+            "max_requests_per_second": max_requests_per_second,
+            "max_watches": max_watches_per_key,
+        }
         service_names = _add_services(
-            gate, dependencies, authenticator, wall, acceptance, changes, watches
+            gate, dependencies, authenticator, wall, acceptance, changes, watches, key_limits
         )
     health = HealthServicer(dependencies.stopping)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
@@ -170,6 +174,7 @@ def _add_services(
     acceptance: Acceptance,
     changes: EndpointChanges,
     watches: Watches,
+    key_limits: Mapping[str, int],
 ) -> Sequence[str]:
     """Adds every service of the product behind the gate; answers their full names."""
     # Generated code takes whatever handlers can be added to.
@@ -179,7 +184,13 @@ def _add_services(
         EnvironmentServicer(dependencies, authenticator, event_type_rules.forget), server
     )
     api_key_service_pb2_grpc.add_ApiKeyServiceServicer_to_server(
-        ApiKeyServicer(dependencies, authenticator, wall), server
+        ApiKeyServicer(
+            dependencies,
+            authenticator,
+            wall,
+            default_limits=key_limits,
+        ),
+        server,
     )
     application_service_pb2_grpc.add_ApplicationServiceServicer_to_server(
         ApplicationServicer(dependencies, authenticator), server

@@ -599,6 +599,22 @@ async def test_a_key_makes_none_that_may_do_more_than_itself(server: Server, api
     assert (like_it.max_requests_per_second, like_it.max_watches) == (500, 2)
 
 
+async def test_a_key_gets_none_by_rotation_that_may_do_more_than_itself(
+    server: Server, api: Api
+) -> None:
+    limited = await made(api, max_requests_per_second=500)
+    unlimited = await made(api)
+
+    refusal = await server.api(limited.key).refusal(
+        RotateApiKeyRequest(api_key=unlimited.api_key.id)
+    )
+
+    assert refusal.code == "PERMISSION_DENIED"
+    assert await opens(server, unlimited.key)
+    own = await rotated(server.api(limited.key), limited.api_key.id)
+    assert own.api_key.max_requests_per_second == 500
+
+
 async def test_only_keys_with_every_right_can_make_keys() -> None:
     """So none can make a key with more rights than it has."""
     everything = rights_of(ApiKeyRole.API_KEY_ROLE_FULL)

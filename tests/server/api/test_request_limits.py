@@ -181,6 +181,17 @@ async def test_each_message_of_a_batch_counts_and_others_are_served_as_before(
     assert (await tenant.api(ListApplicationsRequest())).applications
 
 
+async def test_a_batch_that_is_too_large_does_not_lock_its_key_out(
+    server: Server, tenant: Tenant
+) -> None:
+    limited = await limited_key(server, tenant, 1_000)
+
+    refusal = await limited.refusal(batch(10_000))
+
+    assert refusal.cause == ("INVALID_ARGUMENT", "INVALID_FIELD")
+    assert (await limited(ListApplicationsRequest())).applications
+
+
 async def test_a_limited_key_learns_no_more_than_that_it_is(server: Server, tenant: Tenant) -> None:
     flooding = await limited_key(server, tenant, 1)
     await flooding(batch(100))
@@ -194,7 +205,8 @@ async def test_messages_on_a_stream_wait_and_are_not_refused(
     server: Server, tenant: Tenant
 ) -> None:
     streaming = await limited_key(server, tenant, 100)
-    await streaming(batch(100))
+    # The opening of the stream counts as well.
+    await streaming(batch(98))
     request = PublishMessagesRequest(message=batch(1).requests[0]).SerializeToString()
 
     answers = await streaming.exchange(BY_METHOD["PublishMessages"], [request] * 5)
@@ -214,3 +226,16 @@ async def test_the_operator_sets_the_limit_of_keys_without_one(new_home: NewHome
 
         assert (await tenant.api.refusal(ListApplicationsRequest())).cause == LIMITED
         await server.api(larger.key)(ListApplicationsRequest())
+
+
+async def test_a_key_gets_no_key_that_may_do_more_than_the_operator_s_limit(
+    new_home: NewHome,
+) -> None:
+    async with new_home() as home, serving(home, max_requests_per_second=500) as server:
+        api = (await server.new_tenant()).api
+
+        refusal = await api.refusal(
+            CreateApiKeyRequest(api_key=ApiKey(max_requests_per_second=501))
+        )
+
+        assert refusal.fields == ["api_key.max_requests_per_second"]

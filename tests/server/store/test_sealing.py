@@ -1,5 +1,6 @@
 """Secrets in the database: sealed with a key, bound to their place, and sealed anew."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -247,5 +248,5 @@ async def test_what_was_plain_is_not_left_in_the_file(database_file: Path) -> No
         plain = await kept(database)
     async with opened(f"sqlite:///{database_file}", NEW) as database:
         assert (await walk(database, ring(NEW))).count == 120
-    content = database_file.read_bytes()
+    content = await asyncio.to_thread(database_file.read_bytes)
     assert not [one for one in plain if one.encode() in content]
