@@ -55,6 +55,7 @@ soak: install ## simulate crashes and faults; choose with SEEDS=10000 FROM=0
 	$(BIN)/python -m tests.fuzz --seeds $(FUZZ_SEEDS) --from $(FROM)
 	$(BIN)/python -m tests.fuzz --seeds $(FUZZ_SEEDS) --from $(FROM) --postgresql
 	$(BIN)/python -m tests.acceptance.cuts --attempts $(ATTEMPTS)
+	$(BIN)/python -m tests.acceptance.fairness
 	OCTOHOOKS_TESTS_MESSAGES=10000 $(BIN)/python -m pytest tests/acceptance/test_shared_database.py
 
 bench: install ## measure speed and cost; choose with ARGS="--scenario unary" or ARGS=--all
