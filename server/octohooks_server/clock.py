@@ -82,6 +82,10 @@ class TurnClock:
         return self._now
 
 
+# A reading that takes longer says too little about the moment at which the time was read.
+_SLOWEST_READING_SECONDS = 0.5
+
+
 class SharedClock:
     """The time of a database that servers share: read now and then, and counted on in between.
 
@@ -95,6 +99,7 @@ class SharedClock:
         self._seen_at = elapsed()
         self._seen = wall()
         self._latest = self._seen
+        self._is_set = False
 
     def __call__(self) -> datetime:
         """The shared time."""
@@ -110,5 +115,9 @@ class SharedClock:
         asked_at = self._elapsed()
         seen = await read()
         answered_at = self._elapsed()
+        if self._is_set and answered_at - asked_at > _SLOWEST_READING_SECONDS:
+            # It may have waited on its way there or on its way back; it is counted on instead.
+            return
+        self._is_set = True
         self._seen = seen + timedelta(seconds=(answered_at - asked_at) / 2)
         self._seen_at = answered_at

@@ -66,6 +66,9 @@ def backup(settings: Settings, target: Path) -> int:
         raise MaintenanceError(f"{target} exists already; nothing was written.")
     partial = target.with_name(target.name + ".partial")
     try:
+        partial.unlink(missing_ok=True)
+        # From its first byte on it is nobody else's to read.
+        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         with closing(_opened(source)) as from_here, closing(sqlite3.connect(partial)) as to_there:
             from_here.backup(to_there, pages=_PAGES_AT_ONCE)
             (verdict,) = to_there.execute("PRAGMA quick_check").fetchone()
@@ -73,7 +76,6 @@ def backup(settings: Settings, target: Path) -> int:
                 raise MaintenanceError(f"The copy is damaged: {verdict}.")
             # Else it would bring files of its own along, which a copy of the file would miss.
             to_there.execute("PRAGMA journal_mode = DELETE")
-        partial.chmod(0o600)
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.rename(target)

@@ -633,8 +633,6 @@ def test_a_new_key_is_shown_with_the_warning_that_it_is_shown_once(
     result = run("api-key", "create")
     assert [line.split() for line in result.stdout.splitlines()] == [
         ["api", "key", "id", "key_1"],
-        ["api", "key", "max", "requests", "per", "second", "0"],
-        ["api", "key", "max", "watches", "0"],
         ["key", "the-key"],
     ]
     assert "never shown again" in result.stderr

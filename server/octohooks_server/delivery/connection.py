@@ -1,11 +1,14 @@
 """One connection to a receiver: a request goes out, and the answer to it comes in."""
 
 import asyncio
+import select
 import ssl
 from typing import cast
 
 from octohooks_server.delivery.failures import LOST, PROTOCOL, TLS, ExchangeFailed, Failure
 from octohooks_server.delivery.response import NotHttp, Response, ResponseReader
+
+_MOST_SECONDS = 60.0
 
 
 class Connection(asyncio.Protocol):
@@ -25,6 +28,7 @@ class Connection(asyncio.Protocol):
         self._ended = False
         self._failure: Failure | None = None
         self._is_idle = False
+        self._made_at = self._loop.time()
 
     @property
     def transport(self) -> asyncio.Transport | None:
@@ -33,8 +37,28 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_kept(self) -> bool:
-        """Whether it is kept for another exchange."""
-        return self._is_idle and self._transport is not None and not self._transport.is_closing()
+        """Whether it is kept for another exchange.
+
+        None is kept for ever, however busy it is, since the name may have got another address.
+        """
+        return (
+            self._is_idle
+            and self._transport is not None
+            and not self._transport.is_closing()
+            and self._loop.time() < self._made_at + _MOST_SECONDS
+        )
+
+    def is_quiet(self) -> bool:
+        """Whether nothing has come since the last exchange, not even the end of the connection.
+
+        The transport tells only once the event loop gets round to it, which may be too late.
+        """
+        socket = self._transport.get_extra_info("socket") if self._transport is not None else None
+        if socket is None:
+            return False
+        poll = select.poll()
+        poll.register(socket.fileno(), select.POLLIN)
+        return not poll.poll(0)
 
     def close(self) -> None:
         """Ends it at once.

@@ -51,9 +51,7 @@ class Pool:
     def give_back(self, route: Route, connection: Connection) -> None:
         """Keeps a connection for the next exchange, if it can have one."""
         self._free.release()
-        if not connection.is_kept:
-            return
-        if self._closed:
+        if self._closed or not connection.is_kept:
             connection.close()
             return
         self._kept.setdefault(route, {})[connection] = None
@@ -78,8 +76,9 @@ class Pool:
             del self._kept_since[connection]
             if not kept:
                 del self._kept[route]
-            if connection.is_kept:
+            if connection.is_kept and connection.is_quiet():
                 return connection
+            connection.close()
         return None
 
     def _close_oldest(self) -> None:

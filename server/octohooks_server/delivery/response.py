@@ -14,6 +14,7 @@ _MAX_HEADERS = 100
 _MAX_BYTES = 256 * 1024
 
 _SWITCHING_PROTOCOLS = 101
+_NO_CONTENT = 204
 _FINAL_FROM = 200
 _HIGHEST_SUCCESS = 299
 
@@ -74,7 +75,8 @@ class ResponseReader:
         except HttpParserError:
             # Its own objections, and those of the methods below that it calls.
             self.keeps_alive = False
-            self.is_whole = self._body_size > MAX_BODY_BYTES
+            # What comes behind a whole response is no part of it, in whatever pieces it comes.
+            self.is_whole = self.is_whole or self._body_size > MAX_BODY_BYTES
             if not self.is_whole:
                 raise NotHttp from None
         if self._in_head and self._head_received > _MAX_HEAD_BYTES:
@@ -109,6 +111,7 @@ class ResponseReader:
         self._head_received = 0
         # Whether it is not the end of the connection that ends the body.
         self._says_its_end = False
+        self._announces_body = False
 
     # The parser calls these; whatever they raise, it raises as an HttpParserError. It goes on
     # behind the end of a response, of which nothing is taken in once it is whole.
@@ -135,8 +138,9 @@ class ResponseReader:
         match name.lower():
             case b"content-length":
                 self._says_its_end = True
-            case b"transfer-encoding":
-                self._says_its_end = value.lower().endswith(b"chunked")
+                self._announces_body = value.strip(b" \t0") != b""
+            case b"transfer-encoding" if value.strip().lower().endswith(b"chunked"):
+                self._says_its_end = True
 
     def on_headers_complete(self) -> None:
         if self.is_whole:
@@ -144,6 +148,9 @@ class ResponseReader:
         self._status = self._parser.get_status_code()
         if self._status == _SWITCHING_PROTOCOLS:
             # It was not asked to, and what follows is not HTTP.
+            raise NotHttp
+        if self._status == _NO_CONTENT and self._announces_body:
+            # Whether what follows is its body or something else cannot be told.
             raise NotHttp
         if self._status >= _FINAL_FROM:
             self._in_head = False

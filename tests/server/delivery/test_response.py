@@ -139,6 +139,36 @@ def test_a_response_that_breaks_off_is_not_whole(data: bytes) -> None:
     assert not reader.feed_end()
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        OK + b"content-length: 2\r\n\r\nok",
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+        b"HTTP/1.1 204 No Content\r\ntransfer-encoding: chunked\r\n\r\n",
+    ],
+)
+def test_what_is_no_http_behind_a_response_takes_nothing_from_it(data: bytes) -> None:
+    """In one piece with it as in another one."""
+    for pieces in ([data + b"0\r\n\r\n"], [data, b"0\r\n\r\n"]):
+        reader = ResponseReader()
+        for piece in pieces:
+            assert reader.feed(piece)
+        assert reader.response().status in (200, 204)
+
+
+def test_no_content_that_announces_some_is_refused_by_its_head() -> None:
+    with pytest.raises(NotHttp):
+        read(b"HTTP/1.1 204 No Content\r\ncontent-length: 3\r\n\r\n")
+    assert read(b"HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n") is not None
+
+
+@pytest.mark.parametrize("line", [b"transfer-encoding: chunked ", b"transfer-encoding:chunked\t"])
+def test_chunks_that_break_off_are_not_whole_however_they_were_announced(line: bytes) -> None:
+    reader = ResponseReader()
+    assert not reader.feed(OK + line + b"\r\n\r\n5\r\nab")
+    assert not reader.feed_end()
+
+
 def test_more_than_a_hundred_headers_are_refused() -> None:
     lines = b"".join(b"x-%d: 1\r\n" % number for number in range(101))
     assert read(OK + lines[: lines.rindex(b"x-100")] + b"\r\n") is None
