@@ -24,7 +24,7 @@ from octohooks_server.supervisor import (
 log = structlog.get_logger()
 
 _STDIN = 0
-_MOST_SECONDS_FOR_A_STOP_BEYOND_GRACE = 10.0
+_MOST_SECONDS_FOR_A_STOP_BEYOND_GRACE = 20.0
 
 
 def main() -> None:
@@ -64,21 +64,25 @@ async def _serve(settings: Settings, *, is_worker: bool) -> int:
             log.warning("secrets_are_kept_plain", set="OCTOHOOKS_ENCRYPTION_KEYS")
         log.info("serving", address=server.address, metrics=server.metrics_address, pid=os.getpid())
         await first_of(stop.wait(), server.failed.wait())
-        if server.failed.is_set():
-            _end_at_last(settings)
+        at_last = _end_at_last(settings)
         log.info("stopping")
         if is_worker:
             loop.remove_reader(_STDIN)
     log.info("stopped")
+    if not server.failed.is_set():
+        at_last.cancel()
     return os.EX_SOFTWARE if server.failed.is_set() else os.EX_OK
 
 
-def _end_at_last(settings: Settings) -> None:
-    """Ends the process in any case, since the part that died may hold its stop up for ever."""
+def _end_at_last(settings: Settings) -> threading.Timer:
+    """Ends the process in any case: a part that died may hold up its stop for ever, and so may a
+    database that has become unreachable without an error. What is cut off falls due again.
+    """
     seconds = settings.shutdown_grace.total_seconds() + _MOST_SECONDS_FOR_A_STOP_BEYOND_GRACE
     timer = threading.Timer(seconds, os._exit, [os.EX_SOFTWARE])
     timer.daemon = True
     timer.start()
+    return timer
 
 
 def _yield_to_others() -> None:

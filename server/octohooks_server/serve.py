@@ -56,6 +56,7 @@ log = structlog.get_logger()
 _LEAST_TIME_TO_DRAIN = timedelta(seconds=1)
 # What the database may wait for a lock, and more.
 _SECONDS_FOR_A_LAST_COMMIT = 6.0
+_SECONDS_FOR_LAST_WORDS = 2.0
 _SECONDS_BETWEEN_READINGS_OF_THE_TIME = 1.0
 # The loop looks every second, and a commit takes no longer than the database may wait for a lock.
 _MOST_SECONDS_WITHOUT_PROGRESS = 10.0
@@ -291,6 +292,7 @@ class _Server:
         # What ends when it has finished, and what is cut off.
         self._working: list[asyncio.Task[None]] = []
         self._looking_on: list[asyncio.Task[None]] = []
+        self._relaying: asyncio.Task[None] | None = None
 
     def _parts(self) -> Sequence[Part]:
         """What has to go on in this server."""
@@ -353,7 +355,7 @@ class _Server:
             self._working.append(self._keep_alive("delivery", self._loop.run()))
         self._looking_on = [self._keep_alive("health", self._health.run())]
         if self._relay is not None:
-            self._looking_on.append(self._keep_alive("relay", self._relay.run(self._hears())))
+            self._relaying = self._keep_alive("relay", self._relay.run(self._hears()))
             self._looking_on.append(self._keep_alive("time", self._follow_the_time()))
         if self._presence is not None:
             self._looking_on.append(self._keep_alive("presence", self._presence.run()))
@@ -385,9 +387,20 @@ class _Server:
                 await self._presence.leave()
         with suppress(OctohooksError):
             await self._steps.note_key_uses()
+        await self._end_relaying()
         await self._sender.close()
         await self._resolver.close()
         await self._observation.stop()
+
+    async def _end_relaying(self) -> None:
+        """Tells other servers what was recorded last, such as an endpoint that is gone."""
+        if self._relay is None or self._relaying is None:
+            return
+        self._relaying.cancel()
+        await asyncio.gather(self._relaying, return_exceptions=True)
+        with suppress(OctohooksError, TimeoutError):
+            async with asyncio.timeout(_SECONDS_FOR_LAST_WORDS):
+                await self._relay.settle()
 
     def _keep_alive(self, part: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Runs a part of the server, which fails as a whole when the part does."""

@@ -95,27 +95,39 @@ class Relay:
     async def _tell(self) -> None:
         while True:
             await self._wake.wait()
-            self._wake.clear()
-            events, recalled = _take(self._events), _take(self._recalled)
-            due, work, servers = self._due, self._work, self._servers
-            self._due = self._work = self._servers = False
-            if self._events or self._recalled:
-                self._wake.set()
             try:
-                await self._database.tell(
-                    self._text(events, recalled, due=due, work=work, servers=servers)
-                )
+                await self._tell_some()
             except Exception as error:
                 if not isinstance(error, OctohooksError):
                     log.error("relay_failed", exc_info=error)
-                # Nobody looks for a recall by themselves, so it is told once the database is back.
-                self._events.update(events)
-                self._recalled.update(recalled)
-                self._due, self._work = self._due or due, self._work or work
-                self._servers = self._servers or servers
-                self._wake.set()
                 await asyncio.sleep(_SECONDS_AFTER_A_FAILURE)
             await asyncio.sleep(_SECONDS_BETWEEN_TELLINGS)
+
+    async def settle(self) -> None:
+        """After `run`: tells what is left, or raises what keeps it from being told."""
+        while self._wake.is_set():
+            await self._tell_some()
+
+    async def _tell_some(self) -> None:
+        """Tells as much as fits into one message; it is left for later where that fails."""
+        self._wake.clear()
+        events, recalled = _take(self._events), _take(self._recalled)
+        due, work, servers = self._due, self._work, self._servers
+        self._due = self._work = self._servers = False
+        if self._events or self._recalled:
+            self._wake.set()
+        try:
+            await self._database.tell(
+                self._text(events, recalled, due=due, work=work, servers=servers)
+            )
+        except BaseException:
+            # Nobody looks for a recall by themselves, so it is told once the database is back.
+            self._events.update(events)
+            self._recalled.update(recalled)
+            self._due, self._work = self._due or due, self._work or work
+            self._servers = self._servers or servers
+            self._wake.set()
+            raise
 
     def _text(self, events: list[str], recalled: list[str], **flags: bool) -> str:
         told = {

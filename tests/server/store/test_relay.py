@@ -113,6 +113,21 @@ async def test_more_than_fits_into_one_telling_is_told_in_several(
     await eventually(has_heard_all)
 
 
+async def test_what_is_left_at_the_end_is_told_all_the_same(
+    servers: tuple[Server, Server],
+) -> None:
+    one, other = servers
+    ended = Relay(one.database)
+    ended.tell_recall(["ep_1"])
+
+    await ended.settle()
+
+    async def has_heard() -> bool:
+        return other.recalled == {"ep_1"}
+
+    await eventually(has_heard)
+
+
 async def test_what_nobody_understands_makes_a_server_look_for_itself(
     servers: tuple[Server, Server],
 ) -> None:
