@@ -1,16 +1,16 @@
 """Servers, clients and receivers; what a server logged is shown with a test that fails."""
 
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from octohooks import AsyncOctohooks
 
-from tests.acceptance.process import ServerProcess, running_server
+from tests.acceptance.process import ServerProcess, running_server, starting_servers
+from tests.acceptance.process import StartServer as StartServer
 from tests.receivers import Receiver
-
-StartServer = Callable[..., Awaitable[ServerProcess]]
 
 _SERVERS = pytest.StashKey[list[ServerProcess]]()
 _SHOWN_LINES = 40
@@ -33,18 +33,8 @@ def server(shared_server: ServerProcess, request: pytest.FixtureRequest) -> Serv
 @pytest.fixture
 def start_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[StartServer]:
     """Starts servers of the test's own, each on a folder of its own, with the settings given."""
-    started: list[ServerProcess] = []
-
-    async def start(**settings: str) -> ServerProcess:
-        server = ServerProcess(tmp_path / f"server-{len(started)}", **settings)
-        started.append(server)
-        _note(request.node, server)
-        await server.start()
-        return server
-
-    yield start
-    for server in started:
-        server.discard()
+    with starting_servers(tmp_path, partial(_note, request.node)) as start:
+        yield start
 
 
 @pytest.fixture

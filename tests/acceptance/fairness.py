@@ -18,8 +18,7 @@ from pathlib import Path
 
 from octohooks import AsyncOctohooks
 
-from tests.acceptance.conftest import StartServer
-from tests.acceptance.process import ServerProcess
+from tests.acceptance.process import StartServer, starting_servers
 from tests.name_server import NameServer
 from tests.receivers import Receiver, respond, stay_silent
 
@@ -175,21 +174,9 @@ async def p99s(rig: Rig) -> tuple[float, float]:
 async def _main() -> int:
     status = 0
     for kind in KINDS:
-        started: list[ServerProcess] = []
-        with tempfile.TemporaryDirectory() as folder:
-
-            async def start(**settings: str) -> ServerProcess:
-                server = ServerProcess(Path(folder, f"server-{len(started)}"), **settings)  # noqa: B023
-                started.append(server)  # noqa: B023
-                await server.start()
-                return server
-
-            try:
-                async with taken_up(kind, start) as rig:
-                    without, among = await p99s(rig)
-            finally:
-                for server in started:
-                    server.discard()
+        with tempfile.TemporaryDirectory() as folder, starting_servers(Path(folder)) as start:
+            async with taken_up(kind, start) as rig:
+                without, among = await p99s(rig)
         is_fair = among <= 2 * without + _TURN_SECONDS
         print(
             f"{kind}: 99th percentile {among * 1000:.1f} ms, without them {without * 1000:.1f} ms:"

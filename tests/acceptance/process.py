@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -232,6 +232,33 @@ class ServerProcess:
             self.address = found[1]
         if found := _API_KEY.search(line):
             self.api_key = found[1]
+
+
+StartServer = Callable[..., Awaitable[ServerProcess]]
+
+
+@contextlib.contextmanager
+def starting_servers(
+    folder: Path, note: Callable[[ServerProcess], None] = lambda server: None
+) -> Iterator[StartServer]:
+    """What starts servers, each on a folder of its own, with the settings given.
+
+    `note` is told of each before it starts; all are discarded when the block ends.
+    """
+    started: list[ServerProcess] = []
+
+    async def start(**settings: str) -> ServerProcess:
+        server = ServerProcess(folder / f"server-{len(started)}", **settings)
+        started.append(server)
+        note(server)
+        await server.start()
+        return server
+
+    try:
+        yield start
+    finally:
+        for server in started:
+            server.discard()
 
 
 @contextlib.contextmanager

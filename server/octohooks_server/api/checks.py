@@ -27,7 +27,6 @@ MAX_PAYLOAD_BYTES = 350 * 1024
 MAX_RATE_LIMIT = 100_000
 _MIN_RETENTION = timedelta(days=5)
 _MAX_RETENTION = timedelta(days=90)
-_MAX_REFERENCE_CHARACTERS = 256
 
 
 class Checks:

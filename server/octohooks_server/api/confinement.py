@@ -11,8 +11,6 @@ from octohooks_server.rules.ids import APPLICATION
 from octohooks_server.store import applications
 from octohooks_server.store.database import Database
 
-_MAX_SHOWN = 256
-
 
 def names_application(request_type: Any) -> bool:
     """Whether requests of this type, a descriptor, say which application they are about."""
@@ -39,6 +37,5 @@ async def confine(database: Database, request: Message, caller: Caller) -> None:
                     conn, environment_id=environment_id, references=[reference]
                 )
         if not found or found.get(reference) != own:
-            # It may be of any length, and goes into the answer's metadata.
-            raise NotFound("application", reference[:_MAX_SHOWN])
+            raise NotFound("application", reference)
     request.application = own  # type: ignore[attr-defined]

@@ -24,8 +24,8 @@ async def connect_to_first(
     """A socket that is connected to the first address that takes it.
 
     The addresses are tried in turn, IPv6 and IPv4 ones alternating (RFC 8305); one that hangs does
-    not hold up the next. `allowed_subnets`
-    None checks no address: for the outbound proxy alone.
+    not hold up the next. Where `allowed_subnets` is None no address is checked, which is for the
+    outbound proxy alone.
 
     Raises:
         AddressBlocked: no address may be connected to.
