@@ -89,6 +89,7 @@ class Lanes:
         # Attempts that hold a place, and everything that is claimed.
         self._posts = Places(bounds.max_in_flight)
         self._claims = Places(bounds.max_in_flight * (1 + _WAITING_PER_PLACE_IN_TOTAL))
+        # All attempts whose outcome is not on disk.
         self._under_way = 0
         self._lanes: dict[str, _Lane] = {}
         self._row: deque[str] = deque()
@@ -236,7 +237,10 @@ class Lanes:
             self._settle(endpoint_id, lane)
 
     def free_place(self, endpoint_id: str) -> None:
-        """The POST is over, and the next one may begin although its outcome is not recorded yet."""
+        """The POST is over, and the endpoint's next one may begin although it is not recorded yet.
+
+        In total it counts until then: what is not recorded is what a crash would repeat.
+        """
         lane = self._lanes[endpoint_id]
         self._leave_place(lane)
         lane.unrecorded += 1
@@ -251,6 +255,7 @@ class Lanes:
             self._leave_place(lane)
         else:
             lane.unrecorded -= 1
+        self._under_way -= 1
         self._settle(endpoint_id, lane)
         self.start()
 
@@ -271,7 +276,6 @@ class Lanes:
     def _leave_place(self, lane: _Lane) -> None:
         self._posts.take(lane.quick, -1)
         lane.under_way -= 1
-        self._under_way -= 1
 
     def _take_next(self, lane: _Lane) -> DueDelivery:
         """Takes the next delivery out of a lane; it is no longer held."""

@@ -126,6 +126,7 @@ class FlakyDatabase(Database):
     def __init__(self, real: Database) -> None:
         self._real = real
         self.away = False
+        self.refusals = 0
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
@@ -151,6 +152,7 @@ class FlakyDatabase(Database):
 
     def _refuse(self) -> None:
         if self.away:
+            self.refusals += 1
             raise Unavailable("The database is away.")
 
 

@@ -74,6 +74,30 @@ async def test_a_place_is_free_once_the_post_has_succeeded_although_it_is_not_re
     assert rig.sender.most_under_way_in_total == 1
 
 
+async def test_no_more_posts_are_made_without_a_record_than_there_are_places(world: World) -> None:
+    """They are what a crash could repeat."""
+    flaky = FlakyDatabase(world.database)
+    application = await world.application()
+    for number in range(10):
+        await world.endpoint(application, url=url(f"e{number}"))
+    await world.send(application)
+    claimed = (await world.claim()).deliveries
+    flaky.away = True
+    async with running_loop(world, database=flaky, max_in_flight=4) as rig:
+        rig.loop.hand_over(claimed)
+        await rig.sender.answer_all(4)
+        refused = flaky.refusals
+
+        async def has_been_tried_again() -> bool:
+            return flaky.refusals > refused + 10
+
+        await eventually(has_been_tried_again)
+        assert len(rig.sender.posts) == 4
+        flaky.away = False
+        await rig.sender.answer_all(6)
+        await rig.recorded(10)
+
+
 async def test_what_succeeds_is_not_recorded_behind_all_that_fail_at_the_same_moment(
     world: World,
 ) -> None:
