@@ -127,6 +127,15 @@ class ServerProcess:
         """Sends a signal and waits for nothing."""
         os.kill(self.pid, number)
 
+    def freeze(self) -> None:
+        """Stops the process where it is; when this returns, none of its threads runs any more."""
+        self.signal(signal.SIGSTOP)
+        os.waitpid(self.pid, os.WUNTRACED)
+
+    def thaw(self) -> None:
+        """Lets a frozen process go on."""
+        self.signal(signal.SIGCONT)
+
     async def kill(self) -> None:
         """Ends the process as a crash does."""
         self.signal(signal.SIGKILL)

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import signal
 import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -118,13 +117,13 @@ async def test_a_process_that_slept_past_its_lease_does_not_overwrite_a_newer_re
         endpoint = await client.endpoint.create(application, url=receiver.url)
         message = await client.message.create(application, event_type="a.b", payload={})
         await receiver.next_request()
-        _stop_between_transactions(server)
+        _freeze_between_transactions(server)
         async with _another_server(server) as other:
             claimed = await other.claim_when_due()
             assert claimed.message_id == message.id
             await other.record_success(claimed)
         answer.set()
-        server.signal(signal.SIGCONT)
+        server.thaw()
         await server.logged("attempt", message=message.id, recorded=False)
 
         delivery = await client.delivery.get(message=message.id, endpoint=endpoint.id)
@@ -137,20 +136,20 @@ async def test_a_process_that_slept_past_its_lease_does_not_overwrite_a_newer_re
             pass
 
 
-def _stop_between_transactions(server: ServerProcess) -> None:
-    """Sends SIGSTOP at a moment at which the process holds no lock on the database."""
+def _freeze_between_transactions(server: ServerProcess) -> None:
+    """Freezes the process at a moment at which it holds no lock on the database."""
     while True:
-        server.signal(signal.SIGSTOP)
-        # What has stopped gives nothing back, so there is nothing to wait for.
+        server.freeze()
+        # What is frozen gives nothing back, so there is nothing to wait for.
         with contextlib.closing(sqlite3.connect(_file(server), timeout=0)) as conn:
             try:
                 conn.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError:
-                server.signal(signal.SIGCONT)
+                server.thaw()
             else:
                 return
         with contextlib.closing(sqlite3.connect(_file(server), timeout=10)) as conn:
-            # Stopped again at once, it would never come to the end of what it is at.
+            # Frozen again at once, it would never come to the end of what it is at.
             conn.execute("BEGIN IMMEDIATE")
 
 

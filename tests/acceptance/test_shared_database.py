@@ -2,12 +2,13 @@
 
 import asyncio
 import os
-import signal
 import tempfile
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import asyncpg
 import grpc
 import pytest
 from octohooks import OctohooksError
@@ -18,7 +19,12 @@ from tests.acceptance.receiving import answer_after
 from tests.acceptance.shared_database import fleet
 from tests.postgresql import Cluster
 from tests.receivers import Receiver
+from tests.waiting import eventually
 
+_A_SESSION_WAITS = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
 # How many messages go through servers without a fault; `make soak` asks for 10,000.
 MESSAGES = int(os.environ.get("OCTOHOOKS_TESTS_MESSAGES", "2500"))
 
@@ -120,6 +126,44 @@ async def test_calls_and_deliveries_can_be_left_to_servers_of_their_own(
 
 
 @pytest.mark.timeout(240)
+async def test_a_server_that_freezes_in_a_transaction_holds_up_no_other_until_a_lease_ends(
+    start_server: StartServer, database_url: str
+) -> None:
+    """It holds what every outcome of the environment needs, until PostgreSQL ends its session."""
+    settings = {"request_timeout": "1", "lease": "6"}
+    async with fleet(start_server, database_url, 2, **settings) as servers:
+        frozen = await start_server(database_url=database_url, max_in_flight="5", **settings)
+        publishing = asyncio.create_task(servers.publish(1_000, [frozen]))
+        async with _numbers_of_events_held(database_url) as someone_waits:
+            await eventually(someone_waits)
+            frozen.freeze()
+        # Its session has come to hold them now, and it does not go on.
+        await servers.publish(2_000)
+        publishing.cancel()
+        await servers.until_all_is_delivered()
+        await servers.until_all_is_recorded(servers.servers[0])
+        arrivals = servers.arrivals()
+        # Only what the frozen one had under way came again.
+        assert sum(arrivals.values()) <= len(arrivals) + 5
+
+
+@asynccontextmanager
+async def _numbers_of_events_held(
+    database_url: str,
+) -> AsyncIterator[Callable[[], Awaitable[object]]]:
+    """Holds what whoever records an outcome needs; gives whether somebody waits for it."""
+    connection = await asyncpg.connect(database_url)
+    observer = await asyncpg.connect(database_url)
+    try:
+        async with connection.transaction():
+            await connection.execute("SELECT FROM environments FOR UPDATE")
+            yield lambda: observer.fetchval(_A_SESSION_WAITS)
+    finally:
+        await connection.close()
+        await observer.close()
+
+
+@pytest.mark.timeout(240)
 async def test_nothing_is_lost_when_one_of_them_is_killed_and_another_sleeps_past_its_lease(
     start_server: StartServer, database_url: str
 ) -> None:
@@ -132,11 +176,11 @@ async def test_nothing_is_lost_when_one_of_them_is_killed_and_another_sleeps_pas
         await servers.publish(400, [killed])
         await killed.kill()
         await servers.publish(400, [sleeper])
-        sleeper.signal(signal.SIGSTOP)
+        sleeper.freeze()
         await publishing
         await servers.until_all_is_delivered()
         await servers.until_all_is_recorded(others[0])
-        sleeper.signal(signal.SIGCONT)
+        sleeper.thaw()
         # It has noticed that its claims are over once it delivers again.
         before = set(servers.accepted)
         await servers.publish(100, [sleeper])

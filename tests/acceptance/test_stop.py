@@ -237,14 +237,14 @@ async def test_calls_that_wait_at_a_server_when_it_begins_to_stop_are_answered_b
         timeout=50, channel_options=[("grpc.service_config", patient_service_config())]
     ) as client:
         application = (await client.application.create(name="A customer")).id
-        server.signal(signal.SIGSTOP)
+        server.freeze()
         calls = [
             asyncio.create_task(client.message.create(application, event_type="a.b", payload={}))
             for _ in range(count)
         ]
         await eventually(lambda: asyncio.to_thread(server.has_unread, count * 100))
         server.signal(signal.SIGTERM)
-        server.signal(signal.SIGCONT)
+        server.thaw()
         assert await server.exited() == 0
         await server.restart()
         made = {message.id for message in await asyncio.gather(*calls)}

@@ -37,6 +37,11 @@ class Bounds:
     max_in_flight: int
     max_in_flight_per_endpoint: int
 
+    @property
+    def time_to_record(self) -> timedelta:
+        """How much of a lease is left at least when an attempt has taken its whole timeout."""
+        return (self.lease - self.request_timeout) / 2
+
 
 @dataclass(slots=True)
 class _Lane:
@@ -286,8 +291,8 @@ class Lanes:
         return delivery
 
     def _give_back_outlived(self, lane: _Lane) -> None:
-        """Gives back what waited so long that its claim could end during an attempt."""
-        latest = self._clock() + self._bounds.request_timeout
+        """Gives back what waited so long that its claim could end before an outcome is on disk."""
+        latest = self._clock() + self._bounds.request_timeout + self._bounds.time_to_record
         while lane.waiting and lane.waiting[0][0].lease_ends_at <= latest:
             self._give_back([self._take_next(lane)])
 

@@ -32,9 +32,9 @@ _MILLISECONDS_OF_WAITING = str(round(MOST_SECONDS_OF_WAITING * 1000))
 _SETTINGS = {
     "lock_timeout": _MILLISECONDS_OF_WAITING,
     "statement_timeout": "30000",
-    # A server that is stopped or cut off in the middle of a transaction holds the locks of others
-    # no longer than this.
-    "idle_in_transaction_session_timeout": "10000",
+    # A server that is stopped or cut off in the middle of a transaction keeps others from recording
+    # outcomes for no longer than this, which has to be less than the least `Bounds.time_to_record`.
+    "idle_in_transaction_session_timeout": "2000",
     # Statements are short; compiling one costs more than it saves.
     "jit": "off",
 }
