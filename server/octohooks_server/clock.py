@@ -5,11 +5,10 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
+from octohooks_server.rules.shared_time import MOST_CORRECTION
+
 Clock = Callable[[], datetime]
 
-# How much faster or slower than real time the steady clock may run to follow the system's: half of
-# a retry's jitter, so that a wait stays about what the schedule promises.
-_MOST_CORRECTION = 0.05
 # Seconds for which one reading of the steady clock is good: IDs are made by it, many at once.
 _GRAIN = 0.0005
 # By less than this, a shared clock never goes back.
@@ -53,7 +52,7 @@ class SteadyClock:
                 return self._now
             self._seen_at = seen_at
             expected = self._now + timedelta(seconds=passed)
-            most = passed * _MOST_CORRECTION
+            most = passed * MOST_CORRECTION
             # In seconds, since arithmetic with timedeltas costs several times as much.
             behind = (self._wall() - expected).total_seconds()
             self._now = expected + timedelta(seconds=min(max(behind, -most), most))
@@ -87,14 +86,23 @@ _SLOWEST_READING_SECONDS = 0.5
 
 
 class SharedClock:
-    """The time of a database that servers share: read now and then, and counted on in between.
+    """The time that servers on a database share: read now and then, and counted on in between.
 
     What is due and which claims have ended is compared between servers, so they have to agree on
     the time even when the clock of one of them is wrong.
     """
 
-    def __init__(self, wall: Clock, elapsed: Callable[[], float] = seconds_since_boot) -> None:
-        """It is `wall` until it is set for the first time; `elapsed` as for a `SteadyClock`."""
+    def __init__(
+        self,
+        wall: Clock,
+        read: Callable[[], Awaitable[datetime]],
+        elapsed: Callable[[], float] = seconds_since_boot,
+    ) -> None:
+        """It is `wall` until it is set for the first time, by what `read` answers.
+
+        `elapsed` is as for a `SteadyClock`.
+        """
+        self._read = read
         self._elapsed = elapsed
         self._seen_at = elapsed()
         self._seen = wall()
@@ -110,10 +118,10 @@ class SharedClock:
         self._latest = now
         return now
 
-    async def follow(self, read: Callable[[], Awaitable[datetime]]) -> None:
+    async def follow(self) -> None:
         """Sets it by one reading; half of the time that the reading took is its way back."""
         asked_at = self._elapsed()
-        seen = await read()
+        seen = await self._read()
         answered_at = self._elapsed()
         if self._is_set and answered_at - asked_at > _SLOWEST_READING_SECONDS:
             # It may have waited on its way there or on its way back; it is counted on instead.

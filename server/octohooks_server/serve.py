@@ -21,12 +21,19 @@ from octohooks_server.api.page_tokens import PageTokens
 from octohooks_server.api.seals import Seals
 from octohooks_server.api.server import ApiServer, build_server
 from octohooks_server.background.cleaning import Cleaning
+from octohooks_server.background.frozen import end_frozen_sessions
 from octohooks_server.background.presence import Presence
 from octohooks_server.background.resealing import Resealing
 from octohooks_server.background.steps import Steps
 from octohooks_server.background.upkeep import Step, Upkeep
 from octohooks_server.bootstrap import FirstStart, make_first_environment
-from octohooks_server.clock import Clock, SharedClock, SteadyClock, system_clock
+from octohooks_server.clock import (
+    Clock,
+    SharedClock,
+    SteadyClock,
+    seconds_since_boot,
+    system_clock,
+)
 from octohooks_server.delivery.loop import Bounds, DeliveryLoop
 from octohooks_server.delivery.resolver import SystemResolver
 from octohooks_server.delivery.sender import Sender
@@ -49,6 +56,7 @@ from octohooks_server.store.feed import Feed
 from octohooks_server.store.group_commit import GroupCommit
 from octohooks_server.store.outcomes import Recorded, record_outcomes
 from octohooks_server.store.relay import Hears, Relay
+from octohooks_server.store.shared_time import SharedTime
 from octohooks_server.transport import Transport
 
 log = structlog.get_logger()
@@ -94,8 +102,6 @@ async def running(
     """
     transport = Transport(settings)
     wall = wall or clock or system_clock
-    if clock is None:
-        clock = SharedClock(wall) if settings.database_url else SteadyClock(wall)
     with nullcontext() if settings.database_url else held(settings.data_dir):
         database = open_database(
             settings.database,
@@ -105,8 +111,7 @@ async def running(
         try:
             await migrated(database, settings)
             await require_encryption_keys(database)
-            if isinstance(clock, SharedClock) and isinstance(database, PostgresDatabase):
-                await clock.follow(database.now)
+            clock = clock or await _made_clock(database, wall)
             server = await _Server.put_together(settings, database, wall, clock, transport)
             address = await server.start()
             try:
@@ -121,6 +126,16 @@ async def running(
                 await server.stop()
         finally:
             await database.close()
+
+
+async def _made_clock(database: Database, wall: Clock) -> Clock:
+    """What decides what is due: for a server of its own, or for one of several."""
+    if not isinstance(database, PostgresDatabase):
+        return SteadyClock(wall)
+    shared_time = SharedTime(database, seconds_since_boot)
+    clock = SharedClock(wall, shared_time.read)
+    await clock.follow()
+    return clock
 
 
 class _Server:
@@ -357,6 +372,9 @@ class _Server:
         if self._relay is not None:
             self._relaying = self._keep_alive("relay", self._relay.run(self._hears()))
             self._looking_on.append(self._keep_alive("time", self._follow_the_time()))
+        if isinstance(self._database, PostgresDatabase):
+            ending = end_frozen_sessions(self._database)
+            self._looking_on.append(self._keep_alive("frozen_sessions", ending))
         if self._presence is not None:
             self._looking_on.append(self._keep_alive("presence", self._presence.run()))
         # Before anybody can ask, since gRPC's health service begins with SERVING.
@@ -434,10 +452,10 @@ class _Server:
 
     async def _follow_the_time(self) -> None:
         """Keeps a shared clock with the database's, until it is cancelled."""
-        while isinstance(self._clock, SharedClock) and isinstance(self._database, PostgresDatabase):
+        while isinstance(self._clock, SharedClock):
             await asyncio.sleep(_SECONDS_BETWEEN_READINGS_OF_THE_TIME)
             try:
-                await self._clock.follow(self._database.now)
+                await self._clock.follow()
             except Exception as error:
                 # It is counted on from the last reading.
                 expected = isinstance(error, OctohooksError)

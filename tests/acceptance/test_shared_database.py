@@ -147,6 +147,22 @@ async def test_a_server_that_freezes_in_a_transaction_holds_up_no_other_until_a_
         assert sum(arrivals.values()) <= len(arrivals) + 5
 
 
+async def test_a_server_that_freezes_between_two_messages_to_postgresql_holds_up_no_other(
+    start_server: StartServer, database_url: str
+) -> None:
+    """No timeout of PostgreSQL's ends its session then."""
+    async with fleet(start_server, database_url, 1) as servers:
+        frozen = await asyncpg.connect(
+            database_url, server_settings={"application_name": "octohooks"}
+        )
+        await frozen.execute("BEGIN")
+        await frozen.execute("SELECT FROM environments FOR UPDATE")
+        await frozen.prepare("SELECT 1")
+        await servers.publish(10)
+        await servers.until_all_is_recorded(servers.servers[0])
+        frozen.terminate()
+
+
 @asynccontextmanager
 async def _numbers_of_events_held(
     database_url: str,

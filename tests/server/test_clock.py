@@ -73,15 +73,15 @@ def test_the_steady_clock_never_goes_back() -> None:
 async def test_servers_that_share_a_clock_agree_although_their_own_ones_do_not() -> None:
     """One of them was paused for a minute, which its machine does not count."""
     paused, well = Machine(), Machine()
-    clocks = [SharedClock(one.wall, lambda one=one: one.elapsed) for one in (paused, well)]  # type: ignore[misc]
-    well.elapsed += 60
-    assert clocks[1]() - clocks[0]() == timedelta(seconds=60)
 
     async def read() -> datetime:
         return NOON + timedelta(seconds=60)
 
+    clocks = [SharedClock(one.wall, read, lambda one=one: one.elapsed) for one in (paused, well)]  # type: ignore[misc]
+    well.elapsed += 60
+    assert clocks[1]() - clocks[0]() == timedelta(seconds=60)
     for clock in clocks:
-        await clock.follow(read)
+        await clock.follow()
     assert [clock() for clock in clocks] == [NOON + timedelta(seconds=60)] * 2
     for machine in (paused, well):
         machine.elapsed += 5
@@ -90,14 +90,15 @@ async def test_servers_that_share_a_clock_agree_although_their_own_ones_do_not()
 
 async def test_a_shared_clock_waits_rather_than_going_back_a_little() -> None:
     machine = Machine()
-    clock = SharedClock(machine.wall, lambda: machine.elapsed)
-    machine.elapsed += 10
-    before = clock()
+    before = NOON + timedelta(seconds=10)
 
     async def read() -> datetime:
         return before - timedelta(seconds=0.5)
 
-    await clock.follow(read)
+    clock = SharedClock(machine.wall, read, lambda: machine.elapsed)
+    machine.elapsed += 10
+    assert clock() == before
+    await clock.follow()
     assert clock() == before
     machine.elapsed += 1
     assert clock() == before + timedelta(seconds=0.5)
@@ -105,13 +106,13 @@ async def test_a_shared_clock_waits_rather_than_going_back_a_little() -> None:
 
 async def test_half_of_the_time_that_a_reading_takes_counts_as_its_way_back() -> None:
     machine = Machine()
-    clock = SharedClock(machine.wall, lambda: machine.elapsed)
 
     async def read() -> datetime:
         machine.elapsed += 4
         return NOON + HOUR
 
-    await clock.follow(read)
+    clock = SharedClock(machine.wall, read, lambda: machine.elapsed)
+    await clock.follow()
     assert clock() == NOON + HOUR + timedelta(seconds=2)
 
 

@@ -412,3 +412,13 @@ servers = Table(
     Column("id", Ascii, primary_key=True),
     Column("live_until", Time, nullable=False),
 )
+
+# By how much the database's clock is ahead of the time that servers share (`rules.shared_time`), in
+# the one row that there is.
+time_notes = Table(
+    "time_notes",
+    metadata,
+    Column("name", Ascii, primary_key=True),
+    Column("seen_at", Time, nullable=False),
+    Column("ahead", Span, nullable=False),
+)

@@ -28,6 +28,9 @@ from octohooks_server.store.database.statements import take_turn
 from octohooks_server.store.sealing import KEYRING, NO_KEYS
 
 _CHANNEL = "octohooks"
+_APPLICATION_NAME = "octohooks"
+# Of work that may take long: migrations and imports.
+_PATIENT_APPLICATION_NAME = "octohooks maintenance"
 _MILLISECONDS_OF_WAITING = str(round(MOST_SECONDS_OF_WAITING * 1000))
 _SETTINGS = {
     "lock_timeout": _MILLISECONDS_OF_WAITING,
@@ -39,6 +42,20 @@ _SETTINGS = {
     "jit": "off",
 }
 _LIMITS = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+# Sessions whose client has stopped, in a state in which no timeout of PostgreSQL ends them: where a
+# statement is prepared and not run yet, and where a result is not taken. The latter may have run
+# for as long as a statement may before.
+_END_FROZEN_SESSIONS = f"""
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND usename = current_user
+        AND application_name = '{_APPLICATION_NAME}'
+        AND (
+            state = 'active' AND wait_event = 'ClientRead'
+                AND state_change < clock_timestamp() - interval '1.5 seconds'
+            OR wait_event = 'ClientWrite'
+                AND state_change < clock_timestamp() - interval '35 seconds'
+        )
+"""
 # A network that swallows everything is noticed after this.
 _MOST_SECONDS_FOR_A_COMMAND = 40.0
 _SECONDS_AFTER_A_FAILURE = 1.0
@@ -156,6 +173,16 @@ class PostgresDatabase(Database):
         assert isinstance(now, datetime)
         return now
 
+    async def end_frozen_sessions(self) -> int:
+        """Ends what servers hold that stopped in the middle of a transaction; answers how many.
+
+        What PostgreSQL ends by itself (`idle_in_transaction_session_timeout`) is not among them.
+        """
+        with told_errors(self.observe_error), _translated_errors():
+            async with self._engine.connect() as conn:
+                ended = await conn.exec_driver_sql(_END_FROZEN_SESSIONS)
+                return len(ended.all())
+
     async def listen(self, hear: Callable[[str], None], connected: Callable[[], None]) -> None:
         """Calls `hear` with each text that a server on this database tells, until cancelled.
 
@@ -199,7 +226,9 @@ class PostgresDatabase(Database):
             self._dsn,
             timeout=MOST_SECONDS_OF_WAITING,
             command_timeout=None if is_patient else _MOST_SECONDS_FOR_A_COMMAND,
-            server_settings={"application_name": "octohooks"},
+            server_settings={
+                "application_name": _PATIENT_APPLICATION_NAME if is_patient else _APPLICATION_NAME
+            },
         )
         unlimited = dict.fromkeys(_LIMITS, "0") if is_patient else {}
         settings = _SETTINGS | unlimited

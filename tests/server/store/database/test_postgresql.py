@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import asyncpg
 import pytest
@@ -65,6 +66,16 @@ async def locked(url: str, table: str) -> AsyncIterator[None]:
         await connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
         yield
     await connection.close()
+
+
+@asynccontextmanager
+async def session_of_a_server(url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    """A session as servers have them, in a transaction that has written."""
+    connection = await asyncpg.connect(url, server_settings={"application_name": "octohooks"})
+    await connection.execute("BEGIN")
+    await connection.execute("INSERT INTO instance (name, value) VALUES ('written', '')")
+    yield connection
+    connection.terminate()
 
 
 async def test_a_commit_is_on_disk_before_it_is_told(database: Database) -> None:
@@ -164,41 +175,44 @@ async def test_a_database_that_does_not_exist_refuses(cluster: Cluster) -> None:
 
 
 async def test_what_takes_long_on_purpose_is_not_cut_off(
-    url: str, monkeypatch: pytest.MonkeyPatch
+    database: PostgresDatabase, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgresql, "_MOST_SECONDS_FOR_A_COMMAND", 0.1)
-    monkeypatch.setitem(postgresql._SETTINGS, "statement_timeout", "100")
-    database = open_database(url)
-    assert isinstance(database, PostgresDatabase)
+    # Connected before, it is not in a hurry.
+    await names(database)
+    monkeypatch.setattr(postgresql, "_MOST_SECONDS_FOR_A_COMMAND", 1.0)
+    monkeypatch.setitem(postgresql._SETTINGS, "statement_timeout", "1000")
+    hasty = open_database(url)
+    assert isinstance(hasty, PostgresDatabase)
     with pytest.raises(Unavailable):
-        async with database.write() as conn:
-            await conn.execute(text("SELECT pg_sleep(0.5)"))
-    async with database.long_write() as conn:
-        await conn.execute(text("SELECT pg_sleep(0.5)"))
+        async with hasty.write() as conn:
+            await conn.execute(text("SELECT pg_sleep(3600)"))
+    async with hasty.long_write() as conn:
+        await conn.execute(text("SELECT pg_sleep(2)"))
         await put(conn, "one")
+    await hasty.close()
     assert await names(database) == {"one"}
-    await database.close()
 
 
 async def test_a_transaction_that_stands_still_gives_its_locks_up(
-    url: str, monkeypatch: pytest.MonkeyPatch
+    database: PostgresDatabase, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As that of a server does which was stopped in the middle of it."""
+    # Connected before, it may stand still for longer.
+    await names(database)
     monkeypatch.setitem(postgresql._SETTINGS, "idle_in_transaction_session_timeout", "100")
-    stopped, other = open_database(url), open_database(url)
+    stopped = open_database(url)
 
     async def stand_still() -> None:
         async with stopped.write() as conn:
             await take_turn(conn, "a turn")
-            async with other.write() as waiting:
+            async with database.write() as waiting:
                 await take_turn(waiting, "a turn")
             await put(conn, "too late")
 
     with pytest.raises(Unavailable):
         await stand_still()
-    assert await names(other) == set()
+    assert await names(database) == set()
     await stopped.close()
-    await other.close()
 
 
 async def test_a_turn_that_is_taken_is_not_waited_for_unless_asked_to(url: str) -> None:
@@ -341,3 +355,50 @@ async def _write_nothing(database: Database) -> None:
         pass
     async with database.write():
         pass
+
+
+async def test_a_session_that_stands_still_before_its_statement_is_ended(
+    database: PostgresDatabase, url: str
+) -> None:
+    """No timeout of PostgreSQL's goes on between the preparing of a statement and its run."""
+    async with session_of_a_server(url) as frozen:
+        await frozen.prepare("SELECT 1")
+        assert await eventually(database.end_frozen_sessions) == 1
+    async with database.write() as conn:
+        await put(conn, "written")
+
+
+async def test_a_session_that_takes_no_result_is_ended(
+    database: PostgresDatabase, url: str
+) -> None:
+    """After longer than a statement may run, which here is at once."""
+    async with database.write() as conn:
+        await conn.execute(
+            text(
+                "CREATE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS"
+                " $$SELECT pg_catalog.clock_timestamp() + interval '1 minute'$$"
+            )
+        )
+        await conn.execute(text("SET search_path = public, pg_catalog"))
+    async with session_of_a_server(url) as frozen:
+        transport: Any = frozen._transport
+        transport.pause_reading()
+        result = asyncio.create_task(frozen.execute("SELECT repeat('x', 10000000)"))
+        assert await eventually(database.end_frozen_sessions) == 1
+        transport.resume_reading()
+        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+            await result
+
+
+async def test_sessions_that_work_or_are_another_programs_are_left_alone(
+    database: PostgresDatabase, url: str
+) -> None:
+    another = await asyncpg.connect(url, server_settings={"application_name": "psql"})
+    await another.prepare("SELECT 1")
+    async with session_of_a_server(url) as works:
+        working = asyncio.create_task(works.execute("SELECT pg_sleep(3)"))
+        while not working.done():
+            assert await database.end_frozen_sessions() == 0
+        await working
+    assert not another.is_closed()
+    await another.close()

@@ -380,3 +380,10 @@ def upgrade() -> None:
         sa.Column("live_until", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
+    op.create_table(
+        "time_notes",
+        sa.Column("name", _ascii, nullable=False),
+        sa.Column("seen_at", sa.BigInteger(), nullable=False),
+        sa.Column("ahead", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )

@@ -1,0 +1,73 @@
+"""The time that servers on one database share, and the note that they keep about it there."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import DateTime, func, literal, select, update
+
+from octohooks_server.rules import shared_time
+from octohooks_server.rules.shared_time import Note
+from octohooks_server.store.database import Database, insert_unless_taken
+from octohooks_server.store.tables import time_notes
+
+log = structlog.get_logger()
+
+_NAME = "shared"
+
+
+class SharedTime:
+    """The shared time as one server reads it; see `rules.shared_time`."""
+
+    def __init__(self, database: Database, elapsed: Callable[[], float]) -> None:
+        """`elapsed` counts seconds from any beginning and never goes back."""
+        self._database = database
+        self._elapsed = elapsed
+        # What the clock showed last, when that is explained, and the count of seconds then.
+        self._explained: tuple[datetime, float] | None = None
+
+    async def read(self) -> datetime:
+        """The shared time now; what it leaves to note is noted before this returns."""
+        shown, note = await self._look()
+        counted = self._elapsed()
+        expected = None
+        if self._explained is not None:
+            then, count = self._explained
+            expected = then + timedelta(seconds=counted - count)
+        reading = shared_time.read(shown, expected=expected, note=note)
+        noted = reading.note is None or await self._note(note, reading.note)
+        # Else the next reading has to explain the step, by the note of whoever was first.
+        if noted or not reading.step:
+            self._explained = shown, counted
+        if noted and reading.step:
+            log.warning("database_clock_stepped", seconds=reading.step.total_seconds())
+        return reading.shared
+
+    async def _look(self) -> tuple[datetime, Note | None]:
+        clock = func.clock_timestamp(type_=DateTime(timezone=True))
+        async with self._database.read() as conn:
+            row: Any = (
+                await conn.execute(
+                    select(clock.label("shown"), time_notes.c.seen_at, time_notes.c.ahead)
+                    .select_from(select(literal(1)).subquery())
+                    .outerjoin(time_notes, time_notes.c.name == _NAME)
+                )
+            ).one()
+        return row.shown, None if row.seen_at is None else Note(row.seen_at, row.ahead)
+
+    async def _note(self, old: Note | None, new: Note) -> bool:
+        """Replaces a note; False when another server has done that meanwhile."""
+        values = {"seen_at": new.seen_at, "ahead": new.ahead}
+        async with self._database.write() as conn:
+            if old is None:
+                done = await conn.execute(
+                    insert_unless_taken(conn, time_notes), {"name": _NAME, **values}
+                )
+            else:
+                done = await conn.execute(
+                    update(time_notes)
+                    .where(time_notes.c.name == _NAME, time_notes.c.seen_at == old.seen_at)
+                    .values(values)
+                )
+        return done.rowcount == 1
