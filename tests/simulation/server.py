@@ -118,27 +118,43 @@ class SimulatedServer:
             if post.server == self.name and post.recorded is None
         ]
 
-    async def disable(self, endpoint_id: str) -> None:
+    async def disable(self, environment_id: str, endpoint_id: str) -> None:
         """As the call that disables an endpoint."""
         now = self.clock()
         async with self.database.write() as conn:
-            await endpoints.disable(conn, id=endpoint_id, reason=DISABLE_REASON_REQUESTED, now=now)
+            await endpoints.disable(
+                conn,
+                environment_id=environment_id,
+                id=endpoint_id,
+                reason=DISABLE_REASON_REQUESTED,
+                now=now,
+            )
             await retirement.retire(
-                conn, endpoint_id=endpoint_id, reason=CANCEL_REASON_ENDPOINT_DISABLED, now=now
+                conn,
+                environment_id=environment_id,
+                endpoint_id=endpoint_id,
+                reason=CANCEL_REASON_ENDPOINT_DISABLED,
+                now=now,
             )
         self._loop.recall([endpoint_id])
 
-    async def delete(self, endpoint_id: str) -> None:
+    async def delete(self, environment_id: str, endpoint_id: str) -> None:
         """As the call that deletes an endpoint."""
         now = self.clock()
         async with self.database.write() as conn:
             await endpoints.mark_deleted(conn, id=endpoint_id, now=now)
             await retirement.retire(
-                conn, endpoint_id=endpoint_id, reason=CANCEL_REASON_ENDPOINT_DELETED, now=now
+                conn,
+                environment_id=environment_id,
+                endpoint_id=endpoint_id,
+                reason=CANCEL_REASON_ENDPOINT_DELETED,
+                now=now,
             )
         self._loop.recall([endpoint_id])
 
-    async def resend(self, application_id: str, message_id: str, endpoint_id: str) -> bool:
+    async def resend(
+        self, environment_id: str, application_id: str, message_id: str, endpoint_id: str
+    ) -> bool:
         """As the call that asks for an attempt; False when the endpoint gets none any more."""
         async with self.database.write() as conn:
             endpoint = await endpoints.find(
@@ -147,7 +163,11 @@ class SimulatedServer:
             if endpoint is None or endpoint.disabled:
                 return False
             await deliveries.request_attempt(
-                conn, message_id=message_id, endpoint_id=endpoint_id, now=self.clock()
+                conn,
+                environment_id=environment_id,
+                message_id=message_id,
+                endpoint_id=endpoint_id,
+                now=self.clock(),
             )
         self._loop.look()
         return True

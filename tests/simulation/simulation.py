@@ -315,7 +315,9 @@ class _Simulation:
         application_id = self._world.acknowledged[message_id].application_id
 
         async def resend() -> None:
-            if await server.resend(application_id, message_id, endpoint_id):
+            if await server.resend(
+                self._world.environment_id, application_id, message_id, endpoint_id
+            ):
                 self._note("resends", f"{message_id[-4:]} {endpoint_id[-4:]} is to be resent")
                 self._world.resends.append((key, asyncio.get_running_loop().time()))
 
@@ -327,7 +329,9 @@ class _Simulation:
     def _delete(self) -> None:
         self._retire("deletions", SimulatedServer.delete)
 
-    def _retire(self, kind: str, retire: Callable[[SimulatedServer, str], Awaitable[None]]) -> None:
+    def _retire(
+        self, kind: str, retire: Callable[[SimulatedServer, str, str], Awaitable[None]]
+    ) -> None:
         server = self._pick_server()
         endpoint_id = self._draw.choice(sorted(self._world.endpoints))
         if server is None:
@@ -336,7 +340,7 @@ class _Simulation:
         self._world.endpoints[endpoint_id].may_be_retired = True
 
         async def call() -> None:
-            await retire(server, endpoint_id)
+            await retire(server, self._world.environment_id, endpoint_id)
             known = self._world.endpoints[endpoint_id]
             if known.retired_at is None:
                 known.retired_at = asyncio.get_running_loop().time()

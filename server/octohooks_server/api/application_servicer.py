@@ -191,7 +191,10 @@ class ApplicationServicer(ApplicationServiceServicer):
             await self._audit.record(conn, "application", id, application_id=id)
             orphans = await endpoints.mark_all_deleted(conn, application_id=id, now=now)
             await retirement.retire_later(
-                conn, endpoint_ids=orphans, reason=CANCEL_REASON_APPLICATION_DELETED
+                conn,
+                environment_id=environment_id,
+                endpoint_ids=orphans,
+                reason=CANCEL_REASON_APPLICATION_DELETED,
             )
             await notify(
                 conn,

@@ -87,7 +87,10 @@ class AttemptServicer(AttemptServiceServicer):
         async with self._database.read() as conn:
             scope = await resolve_scope(conn, environment_id, request)
             delivery = await deliveries.get(
-                conn, message_id=scope.message_id or "", endpoint_id=scope.endpoint_id or ""
+                conn,
+                environment_id=environment_id,
+                message_id=scope.message_id or "",
+                endpoint_id=scope.endpoint_id or "",
             )
         return GetDeliveryResponse(delivery=delivery)
 
@@ -176,7 +179,11 @@ async def _request_attempt(
 ) -> Delivery:
     """Makes an attempt due at once, where one can be made."""
     scope = await resolve_scope(conn, environment_id, request)
-    key = {"message_id": scope.message_id or "", "endpoint_id": scope.endpoint_id or ""}
+    key = {
+        "environment_id": environment_id,
+        "message_id": scope.message_id or "",
+        "endpoint_id": scope.endpoint_id or "",
+    }
     delivery = await deliveries.get(conn, **key)
     require_enabled(
         await endpoints.get(conn, application_id=delivery.application, reference=delivery.endpoint)

@@ -140,7 +140,11 @@ class EndpointChanges:
             )
         if new.disabled and not current.disabled:
             await retirement.retire(
-                conn, endpoint_id=new.id, reason=CANCEL_REASON_ENDPOINT_DISABLED, now=now
+                conn,
+                environment_id=environment_id,
+                endpoint_id=new.id,
+                reason=CANCEL_REASON_ENDPOINT_DISABLED,
+                now=now,
             )
         event_types = [ENDPOINT_UPDATED]
         if new.disabled != current.disabled:
@@ -154,7 +158,11 @@ class EndpointChanges:
         """Ends an endpoint and cancels what waits for it."""
         await endpoints.mark_deleted(conn, id=endpoint.id, now=now)
         await retirement.retire(
-            conn, endpoint_id=endpoint.id, reason=CANCEL_REASON_ENDPOINT_DELETED, now=now
+            conn,
+            environment_id=environment_id,
+            endpoint_id=endpoint.id,
+            reason=CANCEL_REASON_ENDPOINT_DELETED,
+            now=now,
         )
         await self._tell(conn, environment_id, endpoint, [ENDPOINT_DELETED], now)
 

@@ -210,7 +210,12 @@ class EndpointServicer(EndpointSending):
             endpoint = await get_endpoint(
                 conn, environment_id, request.application, request.endpoint
             )
-            secrets = await shown_secrets(conn, endpoint_id=endpoint.id, now=self._clock())
+            secrets = await shown_secrets(
+                conn,
+                environment_id=environment_id,
+                endpoint_id=endpoint.id,
+                now=self._clock(),
+            )
             await self._record(conn, endpoint)
         return GetEndpointSecretResponse(secrets=secrets)
 
@@ -251,7 +256,9 @@ class EndpointServicer(EndpointSending):
                     overlap=replaced_for,
                     now=now,
                 )
-                secrets = await shown_secrets(conn, endpoint_id=endpoint.id, now=now)
+                secrets = await shown_secrets(
+                    conn, environment_id=environment_id, endpoint_id=endpoint.id, now=now
+                )
                 await self._record(conn, endpoint, ["secret"])
                 return RotateEndpointSecretResponse(secrets=secrets)
 

@@ -153,7 +153,10 @@ class EnvironmentServicer(EnvironmentServiceServicer):
                 await self._audit.record(conn, "environment", id, environment_id=id)
                 # An environment goes with its applications, which is what the reason says.
                 await retirement.retire_later(
-                    conn, endpoint_ids=orphans, reason=CANCEL_REASON_APPLICATION_DELETED
+                    conn,
+                    environment_id=id,
+                    endpoint_ids=orphans,
+                    reason=CANCEL_REASON_APPLICATION_DELETED,
                 )
         self._settings_changed(id)
         self._recall(orphans)

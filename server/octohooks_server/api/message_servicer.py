@@ -158,7 +158,7 @@ class MessageServicer(MessageServiceServicer):
                 conn, application_id=application_id, reference=request.message
             )
             endpoint_ids = await payloads.delete_on_request(
-                conn, message_id=message.id, now=self._clock()
+                conn, environment_id=environment_id, message_id=message.id, now=self._clock()
             )
             message = await messages.get(conn, application_id=application_id, reference=message.id)
             await self._audit.record(conn, "message", message.id, application_id=application_id)

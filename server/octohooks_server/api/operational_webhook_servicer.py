@@ -182,7 +182,12 @@ class OperationalWebhookServicer(OperationalWebhookServiceServicer):
         async with self._database.write() as conn:
             endpoint = await _get(conn, environment_id, request.operational_webhook)
             await self._audit.record(conn, _RESOURCE_TYPE, endpoint.id)
-            secrets = await shown_secrets(conn, endpoint_id=endpoint.id, now=self._clock())
+            secrets = await shown_secrets(
+                conn,
+                environment_id=environment_id,
+                endpoint_id=endpoint.id,
+                now=self._clock(),
+            )
         return GetOperationalWebhookSecretResponse(secrets=secrets)
 
     def _check(self, checks: Checks, field: str, webhook: OperationalWebhook) -> None:

@@ -37,10 +37,10 @@ def new_secret(signature_type: int, random_bytes: Callable[[int], bytes]) -> str
 
 
 async def shown_secrets(
-    conn: AsyncConnection, *, endpoint_id: str, now: datetime
+    conn: AsyncConnection, *, environment_id: str, endpoint_id: str, now: datetime
 ) -> Iterable[EndpointSecret]:
     """The secrets of an endpoint that sign at this moment, newest first, as the API shows them."""
-    live = await endpoint_secrets.live_of(conn, endpoint_id, now=now)
+    live = await endpoint_secrets.live_of(conn, endpoint_id, environment_id=environment_id, now=now)
     return [_shown(secret) for secret in live]
 
 

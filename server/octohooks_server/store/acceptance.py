@@ -74,10 +74,13 @@ async def accept(
         conn, [draft.keyed for draft in drafts if draft.keyed is not None], now=now
     )
     application_ids = await _resolve_applications(conn, list(_first_uses(drafts, earlier)), now=now)
-    endpoint_rows = await endpoints.enabled_of(conn, list(set(application_ids.values())))
-    settings = await environments.find_settings(
-        conn, list({draft.environment_id for draft in drafts})
+    environment_ids = list({draft.environment_id for draft in drafts})
+    endpoint_rows = await endpoints.enabled_of(
+        conn,
+        environment_ids=environment_ids,
+        application_ids=list(set(application_ids.values())),
     )
+    settings = await environments.find_settings(conn, environment_ids)
     destinations = await destinations_of(
         conn, [row for rows in endpoint_rows.values() for row in rows], settings=settings, now=now
     )

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from octohooks.v1.application_pb2 import Application
-from sqlalchemy import BindParameter, bindparam, select, update
+from sqlalchemy import BindParameter, bindparam, literal_column, select, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -17,6 +17,9 @@ from octohooks_server.store import proto_values as values
 from octohooks_server.store.database import Prepared, among, insert_unless_taken, texts
 from octohooks_server.store.paging import Page, page_of
 from octohooks_server.store.tables import applications
+
+# Without a type, or SQLite is asked whether it equals 1, and does not see that the index fits.
+IS_OPERATIONAL: ColumnElement[bool] = literal_column("applications.is_operational")
 
 
 async def create(
@@ -147,7 +150,7 @@ async def find_operational(conn: AsyncConnection, *, environment_id: str) -> str
     """The ID of the environment's own application, or None while it has none."""
     return await conn.scalar(
         select(applications.c.id).where(
-            applications.c.environment_id == environment_id, applications.c.is_operational
+            applications.c.environment_id == environment_id, IS_OPERATIONAL
         )
     )
 

@@ -18,13 +18,14 @@ from octohooks.v1.attempt_service_pb2 import (
     AttemptEvent,
 )
 from octohooks.v1.delivery_pb2 import DELIVERY_STATUS_CANCELLED, Delivery
-from sqlalchemy import select
+from sqlalchemy import and_, select
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import Select
 
 from octohooks_server.errors import NotFound
 from octohooks_server.store import proto_values as values
+from octohooks_server.store.database import same
 from octohooks_server.store.deliveries import Scope
 from octohooks_server.store.messages import MessageFilter
 from octohooks_server.store.paging import Page, page_of
@@ -101,9 +102,11 @@ async def list_page(
     if matching.event_types:
         query = query.where(attempts.c.event_type.in_(matching.event_types))
     if matching.channels or matching.tags:
-        query = query.join(messages, messages.c.id == attempts.c.message_id).where(
-            *matching.content_conditions()
+        of_message = and_(
+            same(messages.c.environment_id, attempts.c.environment_id),
+            messages.c.id == attempts.c.message_id,
         )
+        query = query.join(messages, of_message).where(*matching.content_conditions())
     if matching.after is not None:
         query = query.where(attempts.c.started_at >= matching.after)
     if matching.before is not None:

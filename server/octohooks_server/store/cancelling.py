@@ -10,7 +10,7 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.store import environments
-from octohooks_server.store.database import among
+from octohooks_server.store.database import among, within
 from octohooks_server.store.deliveries import BY_KEY, select_by_keys
 from octohooks_server.store.tables import cancellations, deliveries, messages
 
@@ -18,6 +18,7 @@ from octohooks_server.store.tables import cancellations, deliveries, messages
 async def cancel_pending(
     conn: AsyncConnection,
     *,
+    environment_id: str,
     reason: int,
     now: datetime,
     limit: int,
@@ -36,13 +37,14 @@ async def cancel_pending(
     found = await conn.execute(
         select(deliveries.c.message_id, deliveries.c.endpoint_id)
         .where(
+            deliveries.c.environment_id == environment_id,
             of,
             deliveries.c.due_at.is_not(None),
             or_(~deliveries.c.leased, deliveries.c.due_at <= now),
         )
         .limit(limit)
     )
-    keys = [(row.message_id, row.endpoint_id) for row in found]
+    keys = [(environment_id, row.message_id, row.endpoint_id) for row in found]
     if not keys:
         return 0
     rows = (
@@ -108,17 +110,18 @@ async def _add_events(
     conn: AsyncConnection, cancelled: Sequence[tuple[int, RowMapping]], now: datetime
 ) -> set[str]:
     """Adds an event for each cancelled delivery; answers the environments."""
+    by_environment: dict[str, list[tuple[int, RowMapping]]] = {}
+    for reason, row in cancelled:
+        by_environment.setdefault(row["environment_id"], []).append((reason, row))
     event_types = {
         row.id: row.event_type
         for row in await conn.execute(
             select(messages.c.id, messages.c.event_type).where(
-                among(messages.c.id, {row["message_id"] for _, row in cancelled})
+                within(messages.c.environment_id, by_environment),
+                among(messages.c.id, {row["message_id"] for _, row in cancelled}),
             )
         )
     }
-    by_environment: dict[str, list[tuple[int, RowMapping]]] = {}
-    for reason, row in cancelled:
-        by_environment.setdefault(row["environment_id"], []).append((reason, row))
     # In the order that all transactions keep, lest they deadlock.
     for environment_id in sorted(by_environment):
         of_environment = by_environment[environment_id]
@@ -148,4 +151,8 @@ async def _add_events(
 
 
 def _key(row: RowMapping) -> dict[str, Any]:
-    return {"of_message": row["message_id"], "of_endpoint": row["endpoint_id"]}
+    return {
+        "of_environment": row["environment_id"],
+        "of_message": row["message_id"],
+        "of_endpoint": row["endpoint_id"],
+    }

@@ -10,14 +10,14 @@ from octohooks.v1.delivery_pb2 import (
     CANCEL_REASON_ENDPOINT_DISABLED,
     CANCEL_REASON_PAYLOAD_DELETED,
 )
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import and_, bindparam, func, select, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.store import environments
 from octohooks_server.store.cancelling import cancel_rows
-from octohooks_server.store.database import among
-from octohooks_server.store.deliveries import BY_KEY, select_by_keys
+from octohooks_server.store.database import among, same, within
+from octohooks_server.store.deliveries import BY_KEY, Key, select_by_keys
 from octohooks_server.store.due import DueDelivery, destinations_of
 from octohooks_server.store.tables import applications, deliveries, endpoints, messages
 
@@ -34,9 +34,9 @@ class Claimed:
 
 
 async def claim(
-    conn: AsyncConnection, keys: Collection[tuple[str, str]], *, now: datetime, lease: timedelta
+    conn: AsyncConnection, keys: Collection[Key], *, now: datetime, lease: timedelta
 ) -> Claimed:
-    """Claims deliveries, by message and endpoint ID, for this server, as far as they are due.
+    """Claims deliveries for this server, as far as they are due.
 
     Each stays this server's until `now + lease`; after that it falls due again by itself, and the
     raised claim number keeps a late result of the old claim from being recorded. What can no longer
@@ -55,12 +55,16 @@ async def claim(
     )
     # They were chosen before they were held.
     due = [row for row in due if row["due_at"] is not None and row["due_at"] <= now]
+    environment_ids = {row["environment_id"] for row in due}
     payloads = {
         row.id: row
         for row in await conn.execute(
             select(
                 messages.c.id, messages.c.event_type, messages.c.trace_parent, messages.c.payload
-            ).where(among(messages.c.id, {row["message_id"] for row in due}))
+            ).where(
+                within(messages.c.environment_id, environment_ids),
+                among(messages.c.id, {row["message_id"] for row in due}),
+            )
         )
     }
     endpoint_rows = {
@@ -72,14 +76,21 @@ async def claim(
                     applications.c.deleted_at.label("application_deleted_at"),
                     applications.c.rate_limit.label("application_rate_limit"),
                 )
-                .join(applications, applications.c.id == endpoints.c.application_id)
-                .where(among(endpoints.c.id, {row["endpoint_id"] for row in due}))
+                .join(
+                    applications,
+                    and_(
+                        same(applications.c.environment_id, endpoints.c.environment_id),
+                        applications.c.id == endpoints.c.application_id,
+                    ),
+                )
+                .where(
+                    within(endpoints.c.environment_id, environment_ids),
+                    among(endpoints.c.id, {row["endpoint_id"] for row in due}),
+                )
             )
         ).mappings()
     }
-    settings = await environments.find_settings(
-        conn, list({row["environment_id"] for row in endpoint_rows.values()})
-    )
+    settings = await environments.find_settings(conn, list(environment_ids))
     destinations = await destinations_of(
         conn, list(endpoint_rows.values()), settings=settings, now=now
     )
@@ -112,7 +123,11 @@ async def claim(
             .where(BY_KEY)
             .values(claim=deliveries.c.claim + 1, leased=True, due_at=lease_ends_at),
             [
-                {"of_message": one.message_id, "of_endpoint": one.destination.endpoint_id}
+                {
+                    "of_environment": one.destination.environment_id,
+                    "of_message": one.message_id,
+                    "of_endpoint": one.destination.endpoint_id,
+                }
                 for one in claimed
             ],
         )
@@ -121,7 +136,7 @@ async def claim(
 
 
 async def next_due_at(conn: AsyncConnection) -> datetime | None:
-    """When the next delivery falls due; None when none is going to."""
+    """When the next delivery falls due, of whatever environment; None when none is going to."""
     due_at: datetime | None = await conn.scalar(
         select(func.min(deliveries.c.due_at)).where(deliveries.c.due_at.is_not(None))
     )
@@ -139,6 +154,7 @@ async def give_back(
             .values(leased=False, due_at=due_at),
             [
                 {
+                    "of_environment": one.destination.environment_id,
                     "of_message": one.message_id,
                     "of_endpoint": one.destination.endpoint_id,
                     "of_claim": one.claim,

@@ -26,7 +26,7 @@ from sqlalchemy.sql import ColumnElement, Select
 
 from octohooks_server.errors import NotFound
 from octohooks_server.store import proto_values as values
-from octohooks_server.store.database import insert_unless_taken, key_pairs
+from octohooks_server.store.database import insert_unless_taken, key_pairs, same, texts, within
 from octohooks_server.store.messages import MessageFilter
 from octohooks_server.store.paging import Page
 from octohooks_server.store.tables import (
@@ -34,8 +34,13 @@ from octohooks_server.store.tables import (
     messages,
 )
 
-# The delivery of a message and endpoint that are given as parameters.
+# The IDs of a delivery's environment, message and endpoint. The last two find it; the first one is
+# where it is kept, should environments be spread over several nodes.
+Key = tuple[str, str, str]
+
+# The delivery with a key that is given as parameters.
 BY_KEY = and_(
+    deliveries.c.environment_id == bindparam("of_environment"),
     deliveries.c.message_id == bindparam("of_message"),
     deliveries.c.endpoint_id == bindparam("of_endpoint"),
 )
@@ -52,29 +57,34 @@ class Scope:
 
 
 def select_by_keys(
-    dialect: Dialect, keys: Collection[tuple[str, str]] | None, *columns: ColumnElement[Any]
+    dialect: Dialect, keys: Collection[Key] | None, *columns: ColumnElement[Any]
 ) -> Select[Any]:
-    """Columns of the deliveries with these message and endpoint IDs, each found by primary key.
+    """Columns of the deliveries with these keys, each found by primary key.
 
-    Without `keys`, they are given when it is run, as `message_ids` and `endpoint_ids`.
+    Without `keys`, they are given when it is run: as `message_ids` and `endpoint_ids`, and as
+    `environment_ids` those that occur.
     """
+    pairs = None if keys is None else [key[1:] for key in keys]
+    environment_ids = texts("environment_ids") if keys is None else {key[0] for key in keys}
     # A join, since SQLite looks through the whole table for a row in a list of rows.
-    wanted = key_pairs(dialect, "message_id", "endpoint_id", keys)
-    return select(*columns).select_from(
-        wanted.join(
-            deliveries,
-            and_(
-                deliveries.c.message_id == wanted.c.message_id,
-                deliveries.c.endpoint_id == wanted.c.endpoint_id,
-            ),
+    wanted = key_pairs(dialect, "message_id", "endpoint_id", pairs)
+    return (
+        select(*columns)
+        .select_from(
+            wanted.join(
+                deliveries,
+                and_(
+                    deliveries.c.message_id == wanted.c.message_id,
+                    deliveries.c.endpoint_id == wanted.c.endpoint_id,
+                ),
+            )
         )
+        .where(within(deliveries.c.environment_id, environment_ids))
     )
 
 
-async def restart(
-    conn: AsyncConnection, *, keys: Collection[tuple[str, str]], now: datetime
-) -> None:
-    """Makes ended deliveries, by message and endpoint ID, pending from the schedule's start.
+async def restart(conn: AsyncConnection, *, keys: Collection[Key], now: datetime) -> None:
+    """Makes ended deliveries pending from the schedule's start.
 
     One of which a manual attempt is under way is left to that.
     """
@@ -100,7 +110,10 @@ async def restart(
                 leased=False,
                 ended_at=None,
             ),
-            [{"of_message": message, "of_endpoint": endpoint} for message, endpoint in keys],
+            [
+                {"of_environment": environment, "of_message": message, "of_endpoint": endpoint}
+                for environment, message, endpoint in keys
+            ],
         )
 
 
@@ -166,13 +179,22 @@ def new_row(
 
 
 async def request_attempt(
-    conn: AsyncConnection, *, message_id: str, endpoint_id: str, now: datetime
+    conn: AsyncConnection,
+    *,
+    environment_id: str,
+    message_id: str,
+    endpoint_id: str,
+    now: datetime,
 ) -> None:
     """Makes a manual attempt due at once, or right after the one that is under way."""
     under_way = and_(deliveries.c.leased, deliveries.c.due_at > now)
     await conn.execute(
         update(deliveries)
-        .where(deliveries.c.message_id == message_id, deliveries.c.endpoint_id == endpoint_id)
+        .where(
+            deliveries.c.environment_id == environment_id,
+            deliveries.c.message_id == message_id,
+            deliveries.c.endpoint_id == endpoint_id,
+        )
         .values(
             # Of requests that come while none is under way, one attempt is made.
             manual_requests=case((under_way, deliveries.c.manual_requests + 1), else_=literal(1)),
@@ -183,12 +205,16 @@ async def request_attempt(
     )
 
 
-async def get(conn: AsyncConnection, *, message_id: str, endpoint_id: str) -> Delivery:
+async def get(
+    conn: AsyncConnection, *, environment_id: str, message_id: str, endpoint_id: str
+) -> Delivery:
     """The delivery of a message to an endpoint, or NotFound."""
     row = (
         await conn.execute(
             _with_event_type().where(
-                deliveries.c.message_id == message_id, deliveries.c.endpoint_id == endpoint_id
+                deliveries.c.environment_id == environment_id,
+                deliveries.c.message_id == message_id,
+                deliveries.c.endpoint_id == endpoint_id,
             )
         )
     ).first()
@@ -241,7 +267,11 @@ async def list_page(
 
 def _with_event_type() -> Select[Any]:
     return select(deliveries, messages.c.event_type).join(
-        messages, messages.c.id == deliveries.c.message_id
+        messages,
+        and_(
+            same(messages.c.environment_id, deliveries.c.environment_id),
+            messages.c.id == deliveries.c.message_id,
+        ),
     )
 
 

@@ -91,7 +91,10 @@ async def destinations_of(
         return {}
     keyring = keyring_of(conn)
     secret_rows = await endpoint_secrets.live_rows_of(
-        conn, [row["id"] for row in endpoint_rows], now=now
+        conn,
+        [row["id"] for row in endpoint_rows],
+        environment_ids=list({row["environment_id"] for row in endpoint_rows}),
+        now=now,
     )
     found = {}
     for row in endpoint_rows:

@@ -7,7 +7,8 @@ from datetime import datetime
 from sqlalchemy import func, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from octohooks_server.store.tables import deliveries
+from octohooks_server.store.deliveries import Key
+from octohooks_server.store.tables import deliveries, endpoints
 
 # Of what a look may take, one in so many is for what fell due last, and one in so many is for the
 # endpoints in turn, lest either waits behind a backlog that is due longer.
@@ -16,14 +17,12 @@ _SHARE = 4
 _QUEUES_AT_ONCE = 250
 _LONG_QUEUES_AT_ONCE = 20
 
-Key = tuple[str, str]
-
 
 @dataclass(frozen=True, slots=True)
 class Choice:
     """What a look came to."""
 
-    # The message and endpoint IDs of what is to be claimed.
+    # What is to be claimed.
     keys: Sequence[Key]
     # Whether more was due than was chosen.
     has_more: bool
@@ -55,7 +54,7 @@ class _Chosen:
         for key in keys:
             if len(self.keys) >= enough:
                 return
-            endpoint_id = key[1]
+            endpoint_id = key[2]
             if key in self.keys or not self.has_room(endpoint_id):
                 continue
             if self._may_claim(endpoint_id):
@@ -111,15 +110,19 @@ class DueChooser:
         """Goes on with the endpoints where the last look stopped; answers whether some are left."""
         queues = await _queues(conn, self._after, now)
         seen = 0
-        for endpoint_id, first in queues:
+        for queue in queues:
             if not chosen.free:
                 break
             seen += 1
-            if first is not None:
-                chosen.take([(first, endpoint_id)], 1)
+            if queue.first is not None:
+                chosen.take([queue.first], 1)
         is_last = seen == len(queues) < _QUEUES_AT_ONCE
-        self._after = "" if is_last else queues[seen - 1][0]
-        with_room = [id for id, first in queues[:seen] if first and chosen.has_room(id)]
+        self._after = "" if is_last else queues[seen - 1].endpoint_id
+        with_room = [
+            queue.endpoint_id
+            for queue in queues[:seen]
+            if queue.first and chosen.has_room(queue.endpoint_id)
+        ]
         for endpoint_id in with_room[:_LONG_QUEUES_AT_ONCE]:
             if not chosen.free:
                 break
@@ -136,19 +139,28 @@ async def _due(
     endpoint_id: str | None = None,
 ) -> Sequence[Key]:
     """The keys of what is due longest, or of what fell due last, of all or of one endpoint."""
-    query = select(deliveries.c.message_id, deliveries.c.endpoint_id).where(
-        deliveries.c.due_at <= now
-    )
+    # All nodes are to be asked, should environments be spread over several: what is due says where
+    # it belongs.
+    query = select(
+        deliveries.c.environment_id, deliveries.c.message_id, deliveries.c.endpoint_id
+    ).where(deliveries.c.due_at <= now)
     if endpoint_id is not None:
         query = query.where(deliveries.c.endpoint_id == endpoint_id)
     order = deliveries.c.due_at.desc() if newest else deliveries.c.due_at
     rows = await conn.execute(query.order_by(order).limit(limit))
-    return [(row.message_id, row.endpoint_id) for row in rows]
+    return [(row.environment_id, row.message_id, row.endpoint_id) for row in rows]
 
 
-async def _queues(
-    conn: AsyncConnection, after: str, now: datetime
-) -> Sequence[tuple[str, str | None]]:
+@dataclass(frozen=True, slots=True)
+class _Queue:
+    """An endpoint for which something waits."""
+
+    endpoint_id: str
+    # What is due longest; None when nothing is due yet.
+    first: Key | None
+
+
+async def _queues(conn: AsyncConnection, after: str, now: datetime) -> Sequence[_Queue]:
     """The next endpoints behind this one for which something waits, and what is due longest there.
 
     Reads a few index entries for each of them, whatever the length of its queue.
@@ -176,7 +188,20 @@ async def _queues(
         .limit(1)
         .scalar_subquery()
     )
-    rows = await conn.execute(
-        select(queue.c.endpoint_id, first.label("first")).where(queue.c.endpoint_id.is_not(None))
+    environment = (
+        select(endpoints.c.environment_id)
+        .where(endpoints.c.id == queue.c.endpoint_id)
+        .scalar_subquery()
     )
-    return [(row.endpoint_id, row.first) for row in rows]
+    rows = await conn.execute(
+        select(queue.c.endpoint_id, first.label("first"), environment.label("environment")).where(
+            queue.c.endpoint_id.is_not(None)
+        )
+    )
+    return [
+        _Queue(
+            row.endpoint_id,
+            None if row.first is None else (row.environment, row.first, row.endpoint_id),
+        )
+        for row in rows
+    ]

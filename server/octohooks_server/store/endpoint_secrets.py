@@ -1,6 +1,6 @@
 """The secrets that messages to an endpoint are signed with."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.rules.keyring import Keyring
-from octohooks_server.store.database import Prepared, Row, among, texts
+from octohooks_server.store.database import Prepared, Row, among, texts, within
 from octohooks_server.store.sealing import keyring_of, place_of_secret
 from octohooks_server.store.tables import endpoint_secrets
 
@@ -77,22 +77,28 @@ async def end_all(conn: AsyncConnection, *, endpoint_id: str, now: datetime) -> 
 
 
 async def live_of(
-    conn: AsyncConnection, endpoint_id: str, *, now: datetime
+    conn: AsyncConnection, endpoint_id: str, *, environment_id: str, now: datetime
 ) -> Sequence[StoredSecret]:
     """The secrets of an endpoint that sign at this moment, newest first.
 
     CannotOpen when one is sealed and does not open.
     """
-    rows = await live_rows_of(conn, [endpoint_id], now=now)
+    rows = await live_rows_of(conn, [endpoint_id], environment_ids=[environment_id], now=now)
     return opened(keyring_of(conn), rows[endpoint_id])
 
 
 async def live_rows_of(
-    conn: AsyncConnection, endpoint_ids: Collection[str], *, now: datetime
+    conn: AsyncConnection,
+    endpoint_ids: Sequence[str],
+    *,
+    environment_ids: Sequence[str],
+    now: datetime,
 ) -> Mapping[str, list[Row]]:
     """The secrets of each endpoint that sign at this moment, newest first, as they are kept."""
     found: dict[str, list[Row]] = {id: [] for id in endpoint_ids}
-    for row in await _LIVE_OF.rows(conn, endpoint_ids=endpoint_ids, now=now):
+    for row in await _LIVE_OF.rows(
+        conn, environment_ids=environment_ids, endpoint_ids=endpoint_ids, now=now
+    ):
         found[row["endpoint_id"]].append(row)
     return found
 
@@ -100,6 +106,7 @@ async def live_rows_of(
 _LIVE_OF = Prepared(
     select(endpoint_secrets)
     .where(
+        within(endpoint_secrets.c.environment_id, texts("environment_ids")),
         among(endpoint_secrets.c.endpoint_id, texts("endpoint_ids")),
         or_(
             endpoint_secrets.c.expires_at.is_(None),

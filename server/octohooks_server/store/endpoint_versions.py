@@ -8,7 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from octohooks_server.store.tables import endpoint_versions, endpoints
 
 
-async def add(conn: AsyncConnection, *, endpoint_id: str, now: datetime) -> None:
+async def add(
+    conn: AsyncConnection, *, environment_id: str, endpoint_id: str, now: datetime
+) -> None:
     """Notes the filters that the endpoint has from `now` on."""
     await conn.execute(
         delete(endpoint_versions).where(
@@ -24,6 +26,6 @@ async def add(conn: AsyncConnection, *, endpoint_id: str, now: datetime) -> None
                 endpoints.c.event_types,
                 endpoints.c.channels,
                 endpoints.c.disabled,
-            ).where(endpoints.c.id == endpoint_id),
+            ).where(endpoints.c.environment_id == environment_id, endpoints.c.id == endpoint_id),
         )
     )

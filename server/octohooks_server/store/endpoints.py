@@ -1,12 +1,12 @@
 """Endpoints: the URLs that messages go to."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import orjson
 from octohooks.v1.endpoint_pb2 import DISABLE_REASON_REQUESTED, Endpoint
-from sqlalchemy import select, update
+from sqlalchemy import and_, select, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,7 +18,15 @@ from octohooks_server.rules.keyring import Keyring
 from octohooks_server.store import endpoint_versions
 from octohooks_server.store import proto_values as values
 from octohooks_server.store.columns import json_text
-from octohooks_server.store.database import Prepared, Row, among, insert_unless_taken, texts
+from octohooks_server.store.database import (
+    Prepared,
+    Row,
+    among,
+    insert_unless_taken,
+    same,
+    texts,
+    within,
+)
 from octohooks_server.store.paging import Page, page_of
 from octohooks_server.store.sealing import keyring_of, place_of_headers
 from octohooks_server.store.tables import applications, endpoints
@@ -49,7 +57,7 @@ async def create(
     )
     if made.first() is None:
         raise AlreadyExists("endpoint", endpoint.uid)
-    await endpoint_versions.add(conn, endpoint_id=id, now=now)
+    await endpoint_versions.add(conn, environment_id=environment_id, endpoint_id=id, now=now)
     return await get(conn, application_id=application_id, reference=id)
 
 
@@ -87,7 +95,7 @@ async def get_known_id(
     """
     query = (
         select(endpoints.c.id)
-        .join(applications, applications.c.id == endpoints.c.application_id)
+        .join(applications, _OF_APPLICATION)
         .where(endpoints.c.environment_id == environment_id, applications.c.deleted_at.is_(None))
     )
     if reference.startswith(ENDPOINT):
@@ -135,27 +143,42 @@ async def store_update(
         )
     except IntegrityError:
         raise AlreadyExists("endpoint", endpoint.uid) from None
-    await endpoint_versions.add(conn, endpoint_id=endpoint.id, now=now)
+    await endpoint_versions.add(
+        conn, environment_id=environment_id, endpoint_id=endpoint.id, now=now
+    )
     return await get(conn, application_id=endpoint.application, reference=endpoint.id)
 
 
-async def disable(conn: AsyncConnection, *, id: str, reason: int, now: datetime) -> bool:
+async def disable(
+    conn: AsyncConnection, *, environment_id: str, id: str, reason: int, now: datetime
+) -> bool:
     """Disables an endpoint; False when it was disabled or deleted already."""
     result = await conn.execute(
         update(endpoints)
-        .where(endpoints.c.id == id, ~endpoints.c.disabled, endpoints.c.deleted_at.is_(None))
+        .where(
+            endpoints.c.environment_id == environment_id,
+            endpoints.c.id == id,
+            ~endpoints.c.disabled,
+            endpoints.c.deleted_at.is_(None),
+        )
         .values(disabled=True, disable_reason=reason, updated_at=now)
     )
-    await endpoint_versions.add(conn, endpoint_id=id, now=now)
+    await endpoint_versions.add(conn, environment_id=environment_id, endpoint_id=id, now=now)
     return result.rowcount > 0
 
 
 async def set_failing_since(
-    conn: AsyncConnection, *, ids: Collection[str], since: datetime | None
+    conn: AsyncConnection,
+    *,
+    environment_ids: Collection[str],
+    ids: Collection[str],
+    since: datetime | None,
 ) -> None:
     """Notes since when endpoints have only failed; None when they have not."""
     await conn.execute(
-        update(endpoints).where(among(endpoints.c.id, ids)).values(failing_since=since)
+        update(endpoints)
+        .where(within(endpoints.c.environment_id, environment_ids), among(endpoints.c.id, ids))
+        .values(failing_since=since)
     )
 
 
@@ -194,15 +217,21 @@ async def mark_all_deleted(
 
 
 async def enabled_of(
-    conn: AsyncConnection, application_ids: Collection[str]
+    conn: AsyncConnection, *, environment_ids: Sequence[str], application_ids: Sequence[str]
 ) -> Mapping[str, list[Row]]:
     """The enabled endpoints of each application, as rows, in one read for a whole group."""
     found: dict[str, list[Row]] = {id: [] for id in application_ids}
-    for row in await _ENABLED_OF.rows(conn, application_ids=application_ids):
+    for row in await _ENABLED_OF.rows(
+        conn, environment_ids=environment_ids, application_ids=application_ids
+    ):
         found[row["application_id"]].append(row)
     return found
 
 
+_OF_APPLICATION = and_(
+    same(applications.c.environment_id, endpoints.c.environment_id),
+    applications.c.id == endpoints.c.application_id,
+)
 _ENABLED_OF = Prepared(
     select(
         endpoints.c.id,
@@ -216,8 +245,9 @@ _ENABLED_OF = Prepared(
         endpoints.c.retry_schedule,
         applications.c.rate_limit.label("application_rate_limit"),
     )
-    .join(applications, applications.c.id == endpoints.c.application_id)
+    .join(applications, _OF_APPLICATION)
     .where(
+        within(endpoints.c.environment_id, texts("environment_ids")),
         among(endpoints.c.application_id, texts("application_ids")),
         endpoints.c.deleted_at.is_(None),
         ~endpoints.c.disabled,

@@ -23,6 +23,7 @@ from octohooks_server.rules.filters import wants
 from octohooks_server.rules.ids import MESSAGE, first_id
 from octohooks_server.store import deliveries
 from octohooks_server.store import proto_values as values
+from octohooks_server.store.deliveries import Key
 from octohooks_server.store.tables import deliveries as delivery_table
 from octohooks_server.store.tables import endpoints, jobs, messages
 
@@ -163,6 +164,7 @@ async def remove_old(conn: AsyncConnection, *, now: datetime) -> None:
 def _deliveries_of_endpoint(job: RowMapping) -> Select[Any]:
     return (
         select(
+            delivery_table.c.environment_id,
             delivery_table.c.message_id,
             delivery_table.c.endpoint_id,
             delivery_table.c.status,
@@ -215,7 +217,9 @@ async def _recover(conn: AsyncConnection, rows: Sequence[RowMapping], now: datet
     failed = [row for row in rows if row["status"] == DELIVERY_STATUS_FAILED]
     sendable = [row for row in failed if not row["payload_deleted"]]
     await deliveries.restart(
-        conn, keys=[(row["message_id"], row["endpoint_id"]) for row in sendable], now=now
+        conn,
+        keys=[(row["environment_id"], row["message_id"], row["endpoint_id"]) for row in sendable],
+        now=now,
     )
     return _Progress(len(failed), len(sendable), len(failed) - len(sendable))
 
@@ -225,7 +229,7 @@ async def _replay(
 ) -> _Progress:
     progress = _Progress(examined=len(rows))
     missing: list[str] = []
-    cancelled: list[tuple[str, str]] = []
+    cancelled: list[Key] = []
     for row in rows:
         if row["status"] not in (None, DELIVERY_STATUS_CANCELLED) or not _wants(endpoint, row):
             continue
@@ -234,7 +238,7 @@ async def _replay(
         elif row["status"] is None:
             missing.append(row["message_id"])
         else:
-            cancelled.append((row["message_id"], endpoint["id"]))
+            cancelled.append((endpoint["environment_id"], row["message_id"], endpoint["id"]))
     await deliveries.create(
         conn,
         environment_id=endpoint["environment_id"],

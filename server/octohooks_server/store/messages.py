@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from octohooks.v1.message_pb2 import Message
-from sqlalchemy import func, or_, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import ColumnElement
@@ -14,6 +14,7 @@ from octohooks_server.errors import NotFound
 from octohooks_server.rules.ids import MESSAGE
 from octohooks_server.store import proto_values as values
 from octohooks_server.store.columns import tag_text
+from octohooks_server.store.database import same
 from octohooks_server.store.paging import Page, page_of
 from octohooks_server.store.tables import applications, messages
 
@@ -83,7 +84,13 @@ async def get_id(
     """
     query = (
         select(messages.c.id)
-        .join(applications, applications.c.id == messages.c.application_id)
+        .join(
+            applications,
+            and_(
+                same(applications.c.environment_id, messages.c.environment_id),
+                applications.c.id == messages.c.application_id,
+            ),
+        )
         .where(
             messages.c.environment_id == environment_id,
             applications.c.deleted_at.is_(None),

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.rules.ids import MESSAGE, IdFactory
 from octohooks_server.store.acceptance import Draft, accept
+from octohooks_server.store.applications import IS_OPERATIONAL
 from octohooks_server.store.database import among
 from octohooks_server.store.tables import applications
 
@@ -67,7 +68,7 @@ async def notify(
         for row in await conn.execute(
             select(applications.c.environment_id, applications.c.id).where(
                 among(applications.c.environment_id, {one.environment_id for one in notices}),
-                applications.c.is_operational,
+                IS_OPERATIONAL,
             )
         )
     }

@@ -22,13 +22,22 @@ from octohooks.v1.delivery_pb2 import (
     DELIVERY_STATUS_SUCCEEDED,
 )
 from octohooks.v1.endpoint_pb2 import DISABLE_REASON_FAILING, DISABLE_REASON_GONE, DisableReason
-from sqlalchemy import select
+from sqlalchemy import and_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.rules.ids import ATTEMPT, IdFactory
 from octohooks_server.rules.outcome import FAILING_AT_FAILURE, disabled_by_failures
 from octohooks_server.store import endpoints, environments, retirement
-from octohooks_server.store.database import InsertRows, Prepared, Row, UpdateRows, among, texts
+from octohooks_server.store.database import (
+    InsertRows,
+    Prepared,
+    Row,
+    UpdateRows,
+    among,
+    same,
+    texts,
+    within,
+)
 from octohooks_server.store.deliveries import select_by_keys
 from octohooks_server.store.due import Outcome
 from octohooks_server.store.operational import (
@@ -67,6 +76,7 @@ class Recorded:
 class _EndpointState:
     """An endpoint while the outcomes of a group are applied to it one after another."""
 
+    environment_id: str
     uid: str
     disabled: bool
     deleted: bool
@@ -91,9 +101,10 @@ async def record_outcomes(
     An outcome counts only while its claim is the newest one of its delivery. `now` is the time of
     the recording; the order of the events is the order of `outcomes` within an environment.
     """
+    environment_ids = list({one.delivery.destination.environment_id for one in outcomes})
     # Whoever disables or deletes an endpoint takes the endpoint first, then its deliveries.
-    states = await _endpoint_states(conn, outcomes)
-    current = await _current_rows(conn, outcomes)
+    states = await _endpoint_states(conn, outcomes, environment_ids)
+    current = await _current_rows(conn, outcomes, environment_ids)
     fresh = [outcome for outcome in outcomes if _is_current(outcome, current)]
     numbers = await _take_numbers(conn, fresh, now)
     changes = _Changes()
@@ -102,7 +113,7 @@ async def record_outcomes(
         row = current[_key(outcome)]
         state = states[outcome.delivery.destination.endpoint_id]
         results[id(outcome)] = _apply(outcome, row, state, now, ids, numbers, changes)
-    await _drop_bodies_without_payload(conn, changes.attempts)
+    await _drop_bodies_without_payload(conn, changes.attempts, environment_ids)
     await _INSERT_ATTEMPTS.run(conn, changes.attempts)
     await _UPDATE_DELIVERIES.run(conn, changes.deliveries)
     await _store_endpoint_states(conn, states, now=now)
@@ -129,8 +140,10 @@ def _apply(
     if state.disabled or state.deleted:
         requests, due_at = 0, None
     pending = status == DELIVERY_STATUS_PENDING
+    environment_id = delivery.destination.environment_id
     changes.deliveries.append(
         {
+            "environment_id": environment_id,
             "message_id": delivery.message_id,
             "endpoint_id": delivery.destination.endpoint_id,
             "status": status,
@@ -145,7 +158,6 @@ def _apply(
             "ended_at": None if pending else _ended_at(row, status, now),
         }
     )
-    environment_id = delivery.destination.environment_id
     attempt = _attempt_row(outcome, ids, numbers[environment_id], status, due_at)
     changes.attempts.append(attempt)
     changes.notices.extend(_notices(attempt, row["status"]))
@@ -285,7 +297,7 @@ def _is_current(outcome: Outcome, rows: Mapping[tuple[str, str], Row]) -> bool:
 
 
 async def _drop_bodies_without_payload(
-    conn: AsyncConnection, rows: Sequence[dict[str, Any]]
+    conn: AsyncConnection, rows: Sequence[dict[str, Any]], environment_ids: Sequence[str]
 ) -> None:
     """What a receiver answered goes with the payload, also when it answered after the deletion."""
     with_body = [row for row in rows if row["response_body"]]
@@ -294,6 +306,7 @@ async def _drop_bodies_without_payload(
     gone = set(
         await conn.scalars(
             select(messages.c.id).where(
+                within(messages.c.environment_id, environment_ids),
                 among(messages.c.id, {row["message_id"] for row in with_body}),
                 messages.c.payload.is_(None),
             )
@@ -305,21 +318,25 @@ async def _drop_bodies_without_payload(
 
 
 async def _current_rows(
-    conn: AsyncConnection, outcomes: Sequence[Outcome]
+    conn: AsyncConnection, outcomes: Sequence[Outcome], environment_ids: Sequence[str]
 ) -> dict[tuple[str, str], Row]:
     keys = [_key(outcome) for outcome in outcomes]
     rows = await _CURRENT_ROWS.rows(
-        conn, message_ids=[key[0] for key in keys], endpoint_ids=[key[1] for key in keys]
+        conn,
+        environment_ids=environment_ids,
+        message_ids=[key[0] for key in keys],
+        endpoint_ids=[key[1] for key in keys],
     )
     return {(row["message_id"], row["endpoint_id"]): row for row in rows}
 
 
 async def _endpoint_states(
-    conn: AsyncConnection, outcomes: Sequence[Outcome]
+    conn: AsyncConnection, outcomes: Sequence[Outcome], environment_ids: Sequence[str]
 ) -> dict[str, _EndpointState]:
     ids = {one.delivery.destination.endpoint_id for one in outcomes}
     return {
         row["id"]: _EndpointState(
+            row["environment_id"],
             row["uid"] or "",
             row["disabled"],
             row["deleted_at"] is not None,
@@ -327,27 +344,37 @@ async def _endpoint_states(
             row["failing_since"],
             row["failing_since"],
         )
-        for row in await _ENDPOINT_STATES.rows(conn, ids=list(ids))
+        for row in await _ENDPOINT_STATES.rows(conn, environment_ids=environment_ids, ids=list(ids))
     }
 
 
 async def _store_endpoint_states(
     conn: AsyncConnection, states: Mapping[str, _EndpointState], *, now: datetime
 ) -> None:
-    recovered = []
+    recovered: dict[str, str] = {}
     for id, state in states.items():
+        environment_id = state.environment_id
         if state.failing_since is None and state.was_failing_since is not None:
-            recovered.append(id)
+            recovered[id] = environment_id
         elif state.failing_since != state.was_failing_since:
-            await endpoints.set_failing_since(conn, ids=[id], since=state.failing_since)
+            await endpoints.set_failing_since(
+                conn, environment_ids={environment_id}, ids=[id], since=state.failing_since
+            )
         if state.disabled_for:
-            await endpoints.disable(conn, id=id, reason=state.disabled_for, now=now)
+            await endpoints.disable(
+                conn, environment_id=environment_id, id=id, reason=state.disabled_for, now=now
+            )
             # Not now: whoever takes deliveries does so before it takes an environment's numbers.
             await retirement.retire_later(
-                conn, endpoint_ids=[id], reason=CANCEL_REASON_ENDPOINT_DISABLED
+                conn,
+                environment_id=environment_id,
+                endpoint_ids=[id],
+                reason=CANCEL_REASON_ENDPOINT_DISABLED,
             )
     if recovered:
-        await endpoints.set_failing_since(conn, ids=recovered, since=None)
+        await endpoints.set_failing_since(
+            conn, environment_ids=set(recovered.values()), ids=recovered, since=None
+        )
 
 
 @dataclass(slots=True)
@@ -399,20 +426,31 @@ _CURRENT_ROWS = Prepared(
 _ENDPOINT_STATES = Prepared(
     select(
         endpoint_table.c.id,
+        endpoint_table.c.environment_id,
         endpoint_table.c.uid,
         endpoint_table.c.disabled,
         endpoint_table.c.deleted_at,
         endpoint_table.c.failing_since,
         applications.c.deleted_at.label("application_deleted_at"),
     )
-    .join(applications, applications.c.id == endpoint_table.c.application_id)
-    .where(among(endpoint_table.c.id, texts("ids")))
+    .join(
+        applications,
+        and_(
+            same(applications.c.environment_id, endpoint_table.c.environment_id),
+            applications.c.id == endpoint_table.c.application_id,
+        ),
+    )
+    .where(
+        within(endpoint_table.c.environment_id, texts("environment_ids")),
+        among(endpoint_table.c.id, texts("ids")),
+    )
     .order_by(endpoint_table.c.id)
     .with_for_update(of=endpoint_table)
 )
 _INSERT_ATTEMPTS = InsertRows(attempts)
 _UPDATE_DELIVERIES = UpdateRows(
     deliveries,
+    within="environment_id",
     keys=("message_id", "endpoint_id"),
     changes=(
         "status",

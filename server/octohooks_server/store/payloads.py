@@ -17,7 +17,7 @@ _MOST_ENDPOINTS = 100_000
 
 
 async def delete_on_request(
-    conn: AsyncConnection, *, message_id: str, now: datetime
+    conn: AsyncConnection, *, environment_id: str, message_id: str, now: datetime
 ) -> Sequence[str]:
     """Deletes a payload and what receivers answered to it, and cancels what is pending.
 
@@ -39,6 +39,7 @@ async def delete_on_request(
         )
     await cancelling.cancel_pending(
         conn,
+        environment_id=environment_id,
         message_id=message_id,
         reason=CANCEL_REASON_PAYLOAD_DELETED,
         now=now,

@@ -3,11 +3,11 @@
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import literal_column, select, update
+from sqlalchemy import and_, literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.store import cancelling
-from octohooks_server.store.database import among
+from octohooks_server.store.database import among, within
 from octohooks_server.store.tables import endpoints
 
 # How many deliveries one transaction cancels: enough for nearly every endpoint, and still short.
@@ -19,32 +19,37 @@ _RETIRING = select(endpoints.c.id, endpoints.c.environment_id, endpoints.c.retir
 )
 
 
-async def retire(conn: AsyncConnection, *, endpoint_id: str, reason: int, now: datetime) -> None:
+async def retire(
+    conn: AsyncConnection, *, environment_id: str, endpoint_id: str, reason: int, now: datetime
+) -> None:
     """Cancels what waits for an endpoint; a large remainder is left to `continue_one`."""
     cancelled = await cancelling.cancel_pending(
-        conn, endpoint_id=endpoint_id, reason=reason, now=now, limit=_AT_ONCE
+        conn,
+        environment_id=environment_id,
+        endpoint_id=endpoint_id,
+        reason=reason,
+        now=now,
+        limit=_AT_ONCE,
     )
     await conn.execute(
         update(endpoints)
-        .where(endpoints.c.id == endpoint_id)
+        .where(endpoints.c.environment_id == environment_id, endpoints.c.id == endpoint_id)
         .values(retire_reason=reason if cancelled == _AT_ONCE else 0)
     )
 
 
 async def retire_later(
-    conn: AsyncConnection, *, endpoint_ids: Collection[str], reason: int
+    conn: AsyncConnection, *, environment_id: str, endpoint_ids: Collection[str], reason: int
 ) -> None:
     """Leaves all that waits for these endpoints to `continue_one`."""
+    these = and_(
+        within(endpoints.c.environment_id, [environment_id]), among(endpoints.c.id, endpoint_ids)
+    )
     # In the order that all transactions keep, lest they deadlock.
     await conn.execute(
-        select(endpoints.c.id)
-        .where(among(endpoints.c.id, endpoint_ids))
-        .order_by(endpoints.c.id)
-        .with_for_update()
+        select(endpoints.c.id).where(these).order_by(endpoints.c.id).with_for_update()
     )
-    await conn.execute(
-        update(endpoints).where(among(endpoints.c.id, endpoint_ids)).values(retire_reason=reason)
-    )
+    await conn.execute(update(endpoints).where(these).values(retire_reason=reason))
 
 
 async def is_due(conn: AsyncConnection) -> bool:
@@ -57,5 +62,11 @@ async def continue_one(conn: AsyncConnection, *, now: datetime) -> str | None:
     row = (await conn.execute(_RETIRING.limit(1).with_for_update(skip_locked=True))).first()
     if row is None:
         return None
-    await retire(conn, endpoint_id=row.id, reason=row.retire_reason, now=now)
+    await retire(
+        conn,
+        environment_id=row.environment_id,
+        endpoint_id=row.id,
+        reason=row.retire_reason,
+        now=now,
+    )
     return str(row.environment_id)

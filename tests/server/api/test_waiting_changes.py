@@ -82,7 +82,8 @@ async def test_an_import_leaves_what_another_one_has_just_made(
 async def test_the_filters_of_an_endpoint_are_remembered_in_the_order_of_the_changes(
     server: Server, clock: Clock
 ) -> None:
-    client = (await server.new_tenant()).octohooks
+    tenant = await server.new_tenant()
+    client = tenant.octohooks
     await client.application.create(uid="acme")
     endpoint = await client.endpoint.create("acme", url="https://example.com/", channels=["x"])
     async with server.database.write() as conn:
@@ -91,7 +92,9 @@ async def test_the_filters_of_an_endpoint_are_remembered_in_the_order_of_the_cha
         )
         update = asyncio.ensure_future(client.endpoint.update("acme", endpoint.id, channels=["z"]))
         await until_waited_for(server.database)
-        await endpoint_versions.add(conn, endpoint_id=endpoint.id, now=clock())
+        await endpoint_versions.add(
+            conn, environment_id=tenant.id, endpoint_id=endpoint.id, now=clock()
+        )
     await update
     async with server.database.read() as conn:
         found = await conn.scalars(

@@ -50,5 +50,10 @@ async def test_cancelling_a_message_ends_its_deliveries_to_all_endpoints(world: 
 async def cancel(world: World, limit: int = 100, **of: str) -> int:
     async with world.database.write() as conn:
         return await cancelling.cancel_pending(
-            conn, reason=CANCEL_REASON_ENDPOINT_DISABLED, now=world.now, limit=limit, **of
+            conn,
+            environment_id=world.environment_id,
+            reason=CANCEL_REASON_ENDPOINT_DISABLED,
+            now=world.now,
+            limit=limit,
+            **of,
         )

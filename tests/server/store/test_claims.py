@@ -10,6 +10,7 @@ from octohooks.v1.delivery_pb2 import (
 from octohooks_server.store import cancelling, claims, endpoints
 from octohooks_server.store.tables import messages
 from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.server.store.world import LEASE, World, seconds
 
@@ -98,6 +99,7 @@ async def test_giving_back_a_claim_does_not_revive_what_was_cancelled_after_its_
     async with world.database.write() as conn:
         await cancelling.cancel_pending(
             conn,
+            environment_id=world.environment_id,
             endpoint_id=endpoint,
             reason=CANCEL_REASON_ENDPOINT_DISABLED,
             now=world.now,
@@ -124,7 +126,7 @@ async def test_what_is_due_for_an_endpoint_that_gets_nothing_more_is_cancelled_w
         if reason == CANCEL_REASON_ENDPOINT_DELETED:
             await endpoints.mark_deleted(conn, id=endpoint, now=world.now)
         else:
-            await endpoints.disable(conn, id=endpoint, reason=1, now=world.now)
+            await disable(world, conn, endpoint)
     claimed = await world.claim()
     assert not claimed.deliveries
     assert claimed.changed_environments == {world.environment_id}
@@ -166,9 +168,15 @@ async def test_deliveries_that_end_for_different_reasons_are_numbered_together(
     await world.send(application, count=2)
     async with world.database.write() as conn:
         await endpoints.mark_deleted(conn, id=deleted, now=world.now)
-        await endpoints.disable(conn, id=disabled, reason=1, now=world.now)
+        await disable(world, conn, disabled)
     assert not (await world.claim()).deliveries
     ended = [event.event.cancelled_delivery for event in await world.events()]
     assert sorted((one.endpoint, one.cancel_reason) for one in ended) == sorted(
         2 * [(deleted, CANCEL_REASON_ENDPOINT_DELETED), (disabled, CANCEL_REASON_ENDPOINT_DISABLED)]
+    )
+
+
+async def disable(world: World, conn: AsyncConnection, endpoint: str) -> None:
+    await endpoints.disable(
+        conn, environment_id=world.environment_id, id=endpoint, reason=1, now=world.now
     )

@@ -35,7 +35,7 @@ async def test_a_delivery_that_has_succeeded_meanwhile_is_not_made_due_again(wor
         status = 500 if claimed.message_id == failed else 200
         await world.record_one(world.outcome(claimed, status, retry_in=None))
     async with world.database.write() as conn:
-        keys = [(failed, endpoint), (succeeded, endpoint)]
+        keys = [(world.environment_id, message, endpoint) for message in (failed, succeeded)]
         await deliveries.restart(conn, keys=keys, now=world.now)
     claimed_again = (await world.claim()).deliveries
     assert [one.message_id for one in claimed_again] == [failed]
@@ -45,5 +45,9 @@ async def test_a_delivery_that_has_succeeded_meanwhile_is_not_made_due_again(wor
 async def request_attempt(world: World, message: str, endpoint: str) -> None:
     async with world.database.write() as conn:
         await deliveries.request_attempt(
-            conn, message_id=message, endpoint_id=endpoint, now=world.now
+            conn,
+            environment_id=world.environment_id,
+            message_id=message,
+            endpoint_id=endpoint,
+            now=world.now,
         )

@@ -17,7 +17,7 @@ async def test_most_of_a_look_is_what_is_due_longest(world: World) -> None:
         sent += await world.send(application)
         world.pass_time(1)
     choice = await world.choose(limit=8)
-    assert {message for message, _ in choice.keys[2:]} == set(sent[:6])
+    assert {message for _, message, _ in choice.keys[2:]} == set(sent[:6])
     assert choice.has_more
 
 
@@ -101,7 +101,8 @@ async def test_what_has_just_fallen_due_does_not_wait_behind_what_is_due_longer(
     endpoint = await world.endpoint(application, [seconds(5)])
     (message,) = await world.send(application)
     world.pass_time(5)
-    assert (message, endpoint) in (await world.choose(limit=100)).keys
+    key = (world.environment_id, message, endpoint)
+    assert key in (await world.choose(limit=100)).keys
 
 
 async def test_looks_that_take_little_leave_the_same_shares(world: World) -> None:
@@ -114,8 +115,8 @@ async def test_looks_that_take_little_leave_the_same_shares(world: World) -> Non
     endpoint = await world.endpoint(application)
     (message,) = await world.send(application)
     taken = [(await world.choose(limit=1)).keys for _ in range(4)]
-    assert [(message, endpoint)] in taken
-    assert sum(key[1] == busy for keys in taken for key in keys) >= 2
+    assert [(world.environment_id, message, endpoint)] in taken
+    assert sum(key[2] == busy for keys in taken for key in keys) >= 2
 
 
 async def test_what_is_in_the_middle_gets_its_turn(
@@ -139,7 +140,7 @@ async def test_what_is_in_the_middle_gets_its_turn(
         # There are queues that it has not come to.
         assert choice.has_more_queues
         choice = await world.choose(limit=4, room=room)
-    assert [endpoint for _, endpoint in choice.keys] == [middle]
+    assert [key[2] for key in choice.keys] == [middle]
     # The round ends, and the next one comes to it again.
     rest = 0
     while choice.has_more_queues:
@@ -148,4 +149,4 @@ async def test_what_is_in_the_middle_gets_its_turn(
     assert rest == 2
     for _ in range(3):
         choice = await world.choose(limit=4, room=room)
-    assert [endpoint for _, endpoint in choice.keys] == [middle]
+    assert [key[2] for key in choice.keys] == [middle]

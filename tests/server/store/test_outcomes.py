@@ -366,9 +366,19 @@ async def test_an_attempt_under_way_while_its_endpoint_ends_is_recorded_and_not_
             await endpoints.mark_deleted(conn, id=endpoint, now=world.now)
         else:
             await endpoints.disable(
-                conn, id=endpoint, reason=DISABLE_REASON_REQUESTED, now=world.now
+                conn,
+                environment_id=world.environment_id,
+                id=endpoint,
+                reason=DISABLE_REASON_REQUESTED,
+                now=world.now,
             )
-        await retirement.retire(conn, endpoint_id=endpoint, reason=reason, now=world.now)
+        await retirement.retire(
+            conn,
+            environment_id=world.environment_id,
+            endpoint_id=endpoint,
+            reason=reason,
+            now=world.now,
+        )
     assert (await world.record_one(world.outcome(claimed, status))).applied
     delivery = await world.delivery(message, endpoint)
     assert delivery.status == expected
@@ -389,7 +399,10 @@ async def test_an_attempt_under_way_while_its_application_is_deleted_is_cancelle
         await applications.mark_deleted(conn, id=application, now=world.now)
         ids = await endpoints.mark_all_deleted(conn, application_id=application, now=world.now)
         await retirement.retire_later(
-            conn, endpoint_ids=ids, reason=CANCEL_REASON_APPLICATION_DELETED
+            conn,
+            environment_id=world.environment_id,
+            endpoint_ids=ids,
+            reason=CANCEL_REASON_APPLICATION_DELETED,
         )
     async with world.database.write() as conn:
         await retirement.continue_one(conn, now=world.now)
@@ -402,5 +415,9 @@ async def test_an_attempt_under_way_while_its_application_is_deleted_is_cancelle
 async def request_attempt(world: World, message: str, endpoint: str) -> None:
     async with world.database.write() as conn:
         await deliveries.request_attempt(
-            conn, message_id=message, endpoint_id=endpoint, now=world.now
+            conn,
+            environment_id=world.environment_id,
+            message_id=message,
+            endpoint_id=endpoint,
+            now=world.now,
         )

@@ -1,8 +1,7 @@
 """Each statement on the way of a message finds its rows by an index, however many there are."""
 
 import re
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -29,7 +28,6 @@ from octohooks_server.store.database import (
     Database,
     PostgresDatabase,
     open_database,
-    prepared,
 )
 from octohooks_server.store.deliveries import Scope
 from octohooks_server.store.idempotency import KeyedRequest
@@ -37,22 +35,31 @@ from octohooks_server.store.jobs import JobRequest
 from octohooks_server.store.messages import MessageFilter
 from octohooks_server.store.migrations import migrate
 from octohooks_server.store.purging import DeletedApplication, Purged
-from sqlalchemy import event, text
-from sqlalchemy.engine import Engine
-from sqlalchemy.ext.asyncio import AsyncConnection
+from octohooks_server.store.tables import metadata
+from sqlalchemy import text
 
 from benchmarks.history import History, statements
 from tests.postgresql import Cluster
+from tests.server.store.statements import statements_of_the_store
 from tests.server.store.world import NOON, World
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 
 _ROWS = 1_000_000
-# Whatever grows with the messages that were ever sent.
+_CUSTOMERS = 20_000
+# Whatever grows with the messages that were ever sent, and with the customers.
 _LARGE = "messages|deliveries|attempts|cancellations|idempotent_answers"
+_OF_CUSTOMERS = "applications|endpoints|endpoint_secrets"
+# Nor is all that an environment has of these. An index of the endpoints to be retired holds few.
 _WHOLE_TABLE = {
-    "sqlite": re.compile(rf"SCAN ({_LARGE})\b"),
-    "postgresql": re.compile(rf"Seq Scan on ({_LARGE})\b"),
+    "sqlite": re.compile(
+        rf"SCAN ({_LARGE}|{_OF_CUSTOMERS})\b(?! USING INDEX endpoints_retiring)"
+        rf"|({_OF_CUSTOMERS})_by_environment \(environment_id=\?\)"
+    ),
+    "postgresql": re.compile(
+        rf"Seq Scan on ({_LARGE}|{_OF_CUSTOMERS})\b"
+        rf"|({_OF_CUSTOMERS})_by_environment\b.*\n *Index Cond: (?!.*\(id\))"
+    ),
 }
 
 
@@ -104,34 +111,6 @@ class Old:
             return ["\n".join(row[0] for row in rows) for rows in found]
 
 
-@contextmanager
-def statements_of_the_store() -> Iterator[dict[str, Any]]:
-    """The statements that are run in the block, each with its first parameters."""
-    seen: dict[str, Any] = {}
-
-    def note(_c: Any, _u: Any, statement: str, parameters: Any, _x: Any, many: bool) -> None:
-        if statement.startswith(("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")):
-            seen.setdefault(statement, parameters[0] if many else parameters)
-
-    async def fetch(conn: AsyncConnection, text: str, arguments: Any) -> Any:
-        seen.setdefault(text, tuple(arguments))
-        return await really_fetch(conn, text, arguments)
-
-    async def run_for_each(conn: AsyncConnection, text: str, rows: Any) -> None:
-        seen.setdefault(text, rows[0])
-        await really_run_for_each(conn, text, rows)
-
-    really_fetch, really_run_for_each = prepared.fetch, prepared.run_for_each
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepared, "fetch", fetch)
-        patch.setattr(prepared, "run_for_each", run_for_each)
-        event.listen(Engine, "before_cursor_execute", note)
-        try:
-            yield seen
-        finally:
-            event.remove(Engine, "before_cursor_execute", note)
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=["sqlite", "postgresql"])
 async def old(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
@@ -157,7 +136,7 @@ async def _filled(database: Database, kind: str) -> Old:
     application = await world.application("acme")
     endpoint = await world.endpoint(application)
     history = History(world.environment_id, [(application, endpoint)], _ROWS)
-    made = statements(history, now=to_microseconds(NOON), dialect=kind)
+    made = statements(history, now=to_microseconds(NOON), dialect=kind) + _customers(kind)
     if isinstance(database, PostgresDatabase):
         async with database.long_write() as conn:
             for statement in made:
@@ -172,6 +151,32 @@ async def _filled(database: Database, kind: str) -> Old:
             for statement in made:
                 await conn.exec_driver_sql(statement)
     return Old(world, kind, application, endpoint)
+
+
+def _customers(kind: str) -> list[str]:
+    """The SQL that copies the customer that there is."""
+    numbers = {
+        "sqlite": (
+            "(WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers"
+            f" WHERE n < {_CUSTOMERS}) SELECT n FROM numbers)"
+        ),
+        "postgresql": f"generate_series(1, {_CUSTOMERS}) AS numbers(n)",
+    }[kind]
+    # What tells a copy from the others.
+    own = {
+        "applications": {"id", "uid"},
+        "endpoints": {"id", "application_id"},
+        "endpoint_secrets": {"endpoint_id"},
+    }
+    made = []
+    for table, numbered in own.items():
+        names = metadata.tables[table].c.keys()
+        values = [f"{name} || n" if name in numbered else name for name in names]
+        made.append(
+            f"INSERT INTO {table} ({', '.join(names)})"
+            f" SELECT {', '.join(values)} FROM {table}, {numbers}"
+        )
+    return made
 
 
 async def test_acceptance_reads_no_table_whole(old: Old) -> None:
@@ -204,7 +209,11 @@ async def test_delivery_reads_no_table_whole(old: Old) -> None:
             await claims.give_back(conn, few[5:], due_at=world.now)
         outcomes = [world.outcome(few[0], 200), world.outcome(few[1], 500)]
         results = await world.record(*outcomes)
-    assert (len(few), len(more), [one.applied for one in results]) == (10, 0, [True, True])
+    assert (len(few), len(more), [one.applied for one in results]) == (
+        10,
+        0,
+        [True, True],
+    )
     await old.assert_no_table_is_read_whole(seen)
 
 
@@ -226,7 +235,13 @@ async def test_the_end_of_an_endpoint_reads_no_table_whole(old: Old) -> None:
         (claimed,) = (await world.claim(limit=1, room=lambda id: int(id == endpoint))).deliveries
         await world.record(world.outcome(claimed, 410))
         async with world.database.write() as conn:
-            await retirement.retire(conn, endpoint_id=endpoint, reason=1, now=world.now)
+            await retirement.retire(
+                conn,
+                environment_id=world.environment_id,
+                endpoint_id=endpoint,
+                reason=1,
+                now=world.now,
+            )
             await retirement.is_due(conn)
             await retirement.continue_one(conn, now=world.now)
     await old.assert_no_table_is_read_whole(seen)
@@ -261,10 +276,20 @@ async def test_lists_read_no_table_whole(old: Old) -> None:
                 Scope(world.environment_id, old.application, endpoint_id=old.endpoint),
             ):
                 await attempts.list_page(
-                    conn, scope=scope, outcomes=(), matching=MessageFilter(), before=None, limit=50
+                    conn,
+                    scope=scope,
+                    outcomes=(),
+                    matching=MessageFilter(),
+                    before=None,
+                    limit=50,
                 )
                 await deliveries.list_page(
-                    conn, scope=scope, statuses=(), matching=MessageFilter(), before=None, limit=50
+                    conn,
+                    scope=scope,
+                    statuses=(),
+                    matching=MessageFilter(),
+                    before=None,
+                    limit=50,
                 )
     await old.assert_no_table_is_read_whole(seen)
 
@@ -274,11 +299,15 @@ async def test_what_callers_ask_to_be_sent_again_reads_no_table_whole(old: Old) 
     (message,) = await world.send("acme")
     with statements_of_the_store() as seen:
         async with world.database.write() as conn:
-            await deliveries.request_attempt(
-                conn, message_id=message, endpoint_id=old.endpoint, now=world.now
-            )
-            await deliveries.restart(conn, keys=[(message, old.endpoint)], now=world.now)
-            await deliveries.get(conn, message_id=message, endpoint_id=old.endpoint)
+            of_delivery = {
+                "environment_id": world.environment_id,
+                "message_id": message,
+                "endpoint_id": old.endpoint,
+            }
+            await deliveries.request_attempt(conn, **of_delivery, now=world.now)
+            key = (world.environment_id, message, old.endpoint)
+            await deliveries.restart(conn, keys=[key], now=world.now)
+            await deliveries.get(conn, **of_delivery)
             for kind in (JobKind.JOB_KIND_RECOVER, JobKind.JOB_KIND_REPLAY):
                 await jobs.create(
                     conn,
@@ -297,12 +326,19 @@ async def test_what_callers_ask_to_be_sent_again_reads_no_table_whole(old: Old) 
     await old.assert_no_table_is_read_whole(seen)
 
 
-async def test_what_comes_to_its_end_is_found_without_reading_a_table_whole(old: Old) -> None:
+async def test_what_comes_to_its_end_is_found_without_reading_a_table_whole(
+    old: Old,
+) -> None:
     world = old.world
     (message,) = await world.send("acme")
     with statements_of_the_store() as seen:
         async with world.database.write() as conn:
-            await payloads.delete_on_request(conn, message_id=message, now=world.now)
+            await payloads.delete_on_request(
+                conn,
+                environment_id=world.environment_id,
+                message_id=message,
+                now=world.now,
+            )
             await payloads.delete_expired(conn, now=NOON, limit=200)
             await idempotency.remove_expired(conn, now=NOON, limit=100)
     await old.assert_no_table_is_read_whole(seen)

@@ -16,11 +16,7 @@ async def test_a_large_backlog_is_cancelled_in_steps(world: World) -> None:
     application = await world.application()
     endpoint = await world.endpoint(application)
     await world.send(application, count=1_700)
-    async with world.database.write() as conn:
-        await endpoints.disable(conn, id=endpoint, reason=1, now=world.now)
-        await retirement.retire(
-            conn, endpoint_id=endpoint, reason=CANCEL_REASON_ENDPOINT_DISABLED, now=world.now
-        )
+    await disable(world, endpoint)
     steps = await continue_to_the_end(world)
     assert steps > 1
     assert await reasons(world) == {CANCEL_REASON_ENDPOINT_DISABLED: 1_700}
@@ -60,11 +56,7 @@ async def test_what_is_accepted_after_an_endpoint_is_enabled_again_is_not_cancel
     endpoint = await world.endpoint(application)
     await world.send(application, count=1_700)
     world.pass_time(1)
-    async with world.database.write() as conn:
-        await endpoints.disable(conn, id=endpoint, reason=1, now=world.now)
-        await retirement.retire(
-            conn, endpoint_id=endpoint, reason=CANCEL_REASON_ENDPOINT_DISABLED, now=world.now
-        )
+    await disable(world, endpoint)
     world.pass_time(1)
     enabled = await world.endpoint_now(application, endpoint)
     enabled.disabled = False
@@ -76,6 +68,20 @@ async def test_what_is_accepted_after_an_endpoint_is_enabled_again_is_not_cancel
     (message,) = await world.send(application)
     await continue_to_the_end(world)
     assert (await world.delivery(message, endpoint)).status != DELIVERY_STATUS_CANCELLED
+
+
+async def disable(world: World, endpoint: str) -> None:
+    async with world.database.write() as conn:
+        await endpoints.disable(
+            conn, environment_id=world.environment_id, id=endpoint, reason=1, now=world.now
+        )
+        await retirement.retire(
+            conn,
+            environment_id=world.environment_id,
+            endpoint_id=endpoint,
+            reason=CANCEL_REASON_ENDPOINT_DISABLED,
+            now=world.now,
+        )
 
 
 async def continue_to_the_end(world: World) -> int:
@@ -93,7 +99,10 @@ async def delete_application(world: World, application: str) -> None:
         await applications.mark_deleted(conn, id=application, now=world.now)
         ids = await endpoints.mark_all_deleted(conn, application_id=application, now=world.now)
         await retirement.retire_later(
-            conn, endpoint_ids=ids, reason=CANCEL_REASON_APPLICATION_DELETED
+            conn,
+            environment_id=world.environment_id,
+            endpoint_ids=ids,
+            reason=CANCEL_REASON_APPLICATION_DELETED,
         )
 
 

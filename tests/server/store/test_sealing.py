@@ -13,6 +13,7 @@ from octohooks_server.store import endpoint_secrets, endpoints, instance, reseal
 from octohooks_server.store import tables as t
 from octohooks_server.store.database import Database, open_database
 from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog.testing import capture_logs
 
 from tests.server.delivery.loop_rig import running_loop
@@ -46,14 +47,19 @@ async def kept(database: Database) -> list[str]:
         ]
 
 
+async def live_secrets(world: World, conn: AsyncConnection, id: str) -> list[str]:
+    live = await endpoint_secrets.live_of(
+        conn, id, environment_id=world.environment_id, now=world.now
+    )
+    return [one.secret for one in live]
+
+
 async def read_all(world: World, endpoint_ids: list[str]) -> list[object]:
     """Every secret as it is used."""
     found: list[object] = []
     async with world.database.read() as conn:
         for id in endpoint_ids:
-            found.append(
-                [one.secret for one in await endpoint_secrets.live_of(conn, id, now=world.now)]
-            )
+            found.append(await live_secrets(world, conn, id))
             application = await conn.scalar(
                 select(t.endpoints.c.application_id).where(t.endpoints.c.id == id)
             )
@@ -128,7 +134,7 @@ async def test_a_replaced_secret_cannot_be_put_back_in_its_successors_place(
                 update(t.endpoint_secrets).where(column.number == 2).values(secret=first)
             )
             with pytest.raises(CannotOpen):
-                await endpoint_secrets.live_of(conn, id, now=world.now)
+                await live_secrets(world, conn, id)
 
 
 async def test_an_endpoint_whose_secret_does_not_open_gets_nothing_and_holds_up_nobody(

@@ -194,7 +194,12 @@ class World:
     async def delivery(self, message_id: str, endpoint_id: str) -> Delivery:
         """How a delivery stands."""
         async with self.database.read() as conn:
-            return await deliveries.get(conn, message_id=message_id, endpoint_id=endpoint_id)
+            return await deliveries.get(
+                conn,
+                environment_id=self.environment_id,
+                message_id=message_id,
+                endpoint_id=endpoint_id,
+            )
 
     async def endpoint_now(self, application_id: str, endpoint_id: str) -> Endpoint:
         """How an endpoint stands."""

@@ -13,10 +13,13 @@ from octohooks_server.store.database.sqlite import SqliteDatabase
 from octohooks_server.store.database.statements import (
     among,
     erasing_what_is_replaced,
+    insert_or_replace,
     insert_unless_taken,
     key_pairs,
+    same,
     take_turn,
     texts,
+    within,
 )
 
 __all__ = [
@@ -30,11 +33,14 @@ __all__ = [
     "UpdateRows",
     "among",
     "erasing_what_is_replaced",
+    "insert_or_replace",
     "insert_unless_taken",
     "key_pairs",
     "open_database",
+    "same",
     "take_turn",
     "texts",
+    "within",
 ]
 
 

@@ -112,7 +112,7 @@ class PreparedRows(ABC):
             _column([row[name] for row in rows], convert) for name, convert in self._to_stored[kind]
         ]
         if kind == POSTGRESQL:
-            await fetch(conn, self._texts[kind], values)
+            await fetch(conn, self._texts[kind], self._lists(values))
         else:
             await run_for_each(conn, self._texts[kind], list(zip(*values, strict=True)))
 
@@ -120,13 +120,17 @@ class PreparedRows(ABC):
     def _text(self, dialect: Dialect) -> str:
         """The statement: on PostgreSQL with a list for each column, else with a value for each."""
 
-    def _new(self, dialect: Dialect) -> str:
-        """All rows as a table named `new`, for PostgreSQL."""
+    def _lists(self, values: list[list[Any]]) -> list[list[Any]]:
+        """What PostgreSQL is given, of a list for each column."""
+        return values
+
+    def _new(self, columns: Sequence[Column[Any]], dialect: Dialect) -> str:
+        """The first columns of all rows as a table named `new`, for PostgreSQL."""
         lists = ", ".join(
             f"${number}::{_plain_type(column, dialect)}[]"
-            for number, column in enumerate(self._columns, start=1)
+            for number, column in enumerate(columns, start=1)
         )
-        return f"unnest({lists}) AS new ({self._names(self._columns, dialect)})"
+        return f"unnest({lists}) AS new ({self._names(columns, dialect)})"
 
     def _names(self, columns: Sequence[Column[Any]], dialect: Dialect) -> str:
         return ", ".join(dialect.identifier_preparer.quote(column.name) for column in columns)
@@ -156,22 +160,35 @@ class InsertRows(PreparedRows):
     def _text(self, dialect: Dialect) -> str:
         into = f"INSERT INTO {self._table.name} ({self._names(self._columns, dialect)})"
         if dialect.name == POSTGRESQL:
-            return f"{into} SELECT * FROM {self._new(dialect)}"
+            return f"{into} SELECT * FROM {self._new(self._columns, dialect)}"
         return f"{into} VALUES ({', '.join('?' * len(self._columns))})"
 
 
 class UpdateRows(PreparedRows):
-    """An UPDATE of `changes` in the rows that are found by the columns `keys`."""
+    """An UPDATE of `changes` in the rows that are found by the columns `keys`.
 
-    def __init__(self, table: Table, *, keys: Sequence[str], changes: Sequence[str]) -> None:
-        super().__init__(table, [*changes, *keys])
+    The rows hold `within` too, which tells a database that is spread by that column which of its
+    nodes to ask; they are found by `keys` alone.
+    """
+
+    def __init__(
+        self, table: Table, *, within: str, keys: Sequence[str], changes: Sequence[str]
+    ) -> None:
+        super().__init__(table, [*changes, *keys, within])
         self._count = len(changes)
+
+    def _lists(self, values: list[list[Any]]) -> list[list[Any]]:
+        # Most often there is one, and no node can be told from a list that is joined with.
+        return [*values[:-1], list(set(values[-1]))]
 
     def _text(self, dialect: Dialect) -> str:
         names = [dialect.identifier_preparer.quote(column.name) for column in self._columns]
         if dialect.name == POSTGRESQL:
-            equal = [f"{name} = new.{name}" for name in names]
-            source = f" FROM {self._new(dialect)}"
+            of_rows, within = self._columns[:-1], self._columns[-1]
+            equal = [f"{name} = new.{name}" for name in names[:-1]]
+            all_within = f"ANY (${len(names)}::{_plain_type(within, dialect)}[])"
+            equal.append(f"{names[-1]} = {all_within}")
+            source = f" FROM {self._new(of_rows, dialect)}"
         else:
             equal = [f"{name} = ?" for name in names]
             source = ""

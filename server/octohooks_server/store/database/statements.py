@@ -39,6 +39,24 @@ def insert_unless_taken(conn: AsyncConnection, table: Table) -> sqlite.Insert | 
     return sqlite.insert(table).on_conflict_do_nothing()
 
 
+def insert_or_replace(
+    conn: AsyncConnection, table: Table, *, where: ColumnElement[bool]
+) -> sqlite.Insert | postgresql.Insert:
+    """An INSERT that, where the primary key is taken, replaces that row if `where` is true of it.
+
+    With `returning()` it tells which rows were made or replaced. Where another transaction holds
+    the key or is about to take it, it waits for its end; the row is this transaction's afterwards,
+    replaced or not.
+    """
+    insert = postgresql.insert if conn.dialect.name == POSTGRESQL else sqlite.insert
+    made = insert(table)
+    return made.on_conflict_do_update(
+        index_elements=list(table.primary_key),
+        set_={column.name: column for column in made.excluded if not column.primary_key},
+        where=where,
+    )
+
+
 async def take_turn(conn: AsyncConnection, name: str, *, wait: bool = True) -> bool:
     """Makes this transaction, until it ends, the only one by this name among all servers.
 
@@ -102,7 +120,37 @@ def _among_of_sqlite(element: _Among, compiler: SQLCompiler, **options: Any) -> 
     return f"{found} IN (SELECT value FROM json_each({compiler.process(texts, **options)}))"
 
 
+class _Within(_Among):
+    name = "within"
+    inherit_cache = True
+
+
+@compiles(_Within)
+def _within_of_sqlite(element: _Within, compiler: SQLCompiler, **options: Any) -> str:
+    # Without statistics, an index by this column would look as good to it as any other.
+    return f"+{_among_of_sqlite(element, compiler, **options)}"
+
+
+class _Same(FunctionElement[Any]):
+    name = "same"
+    type = NullType()
+    inherit_cache = True
+
+
+@compiles(_Same)
+def _same_of_sqlite(element: _Same, compiler: SQLCompiler, **options: Any) -> str:
+    one, other = (compiler.process(column, **options) for column in element.clauses)
+    return f"+{one} = +{other}"
+
+
+@compiles(_Same, POSTGRESQL)
+def _same_of_postgresql(element: _Same, compiler: SQLCompiler, **options: Any) -> str:
+    one, other = (compiler.process(column, **options) for column in element.clauses)
+    return f"{one} = {other}"
+
+
 @compiles(_Among, POSTGRESQL)
+@compiles(_Within, POSTGRESQL)
 def _among_of_postgresql(element: _Among, compiler: SQLCompiler, **options: Any) -> str:
     column, texts = element.clauses
     found = compiler.process(column, **options)
@@ -110,7 +158,7 @@ def _among_of_postgresql(element: _Among, compiler: SQLCompiler, **options: Any)
 
 
 def texts(name: str) -> BindParameter[list[str]]:
-    """A parameter of a prepared statement that is a list of texts, for `among` and `key_pairs`."""
+    """A parameter of a prepared statement that is a list of texts, for what takes several."""
     return bindparam(name, type_=_Texts)
 
 
@@ -122,9 +170,31 @@ def among(
     It reads the same however many there are, so that it is compiled and prepared once, which
     `column.in_()` is not.
     """
-    if not isinstance(values, BindParameter):
-        values = bindparam(None, list(values), type_=_Texts)
-    return _Among(column, values)
+    return _Among(column, _listed(values))
+
+
+def within(
+    column: ColumnElement[Any], values: Iterable[str] | BindParameter[list[str]]
+) -> ColumnElement[bool]:
+    """The condition `among` for a statement that finds its rows by another column.
+
+    It tells a database that is spread by this column which of its nodes to ask.
+    """
+    return _Within(column, _listed(values))
+
+
+def same(one: ColumnElement[Any], other: ColumnElement[Any]) -> ColumnElement[bool]:
+    """The condition that two columns are equal, for a join that finds its rows by other ones.
+
+    It tells a database that is spread by these columns that it finds them on the same node.
+    """
+    return _Same(one, other)
+
+
+def _listed(values: Iterable[str] | BindParameter[list[str]]) -> BindParameter[list[str]]:
+    if isinstance(values, BindParameter):
+        return values
+    return bindparam(None, list(values), type_=_Texts)
 
 
 def key_pairs(
