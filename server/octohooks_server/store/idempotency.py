@@ -4,17 +4,23 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import and_, bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.errors import FailedPrecondition
-from octohooks_server.store.database import among, insert_unless_taken
+from octohooks_server.store.database import among, insert_or_replace
 from octohooks_server.store.tables import idempotent_answers
 
 KEPT_FOR = timedelta(hours=12)
 
 # A scope and the hash of a key in it.
 Key = tuple[str, bytes]
+
+# The answer under a key that is given as parameters.
+_BY_KEY = and_(
+    idempotent_answers.c.scope == bindparam("of_scope"),
+    idempotent_answers.c.key_hash == bindparam("of_key"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,45 +61,28 @@ async def reserve(
     A transaction that has reserved one of the keys is waited for. What is reserved must be given an
     answer by `keep` or be let go by `release` before the commit.
     """
-    if not requests:
-        return {}
-    keys = {request.key for request in requests}
-    hashes = [key_hash for _, key_hash in keys]
-    await conn.execute(
-        delete(idempotent_answers).where(
-            among(idempotent_answers.c.scope, {scope for scope, _ in keys}),
-            idempotent_answers.c.key_hash.in_(hashes),
-            idempotent_answers.c.expires_at <= now,
-        )
-    )
-    left: dict[Key, KeyedRequest] = {}
+    wanted: dict[Key, KeyedRequest] = {}
     for request in requests:
-        left.setdefault(request.key, request)
-    earlier: dict[Key, Earlier] = {}
-    # Again for one that was taken, and was deleted before it could be read.
-    while left:
-        made = await conn.execute(
-            insert_unless_taken(conn, idempotent_answers).returning(
-                idempotent_answers.c.scope, idempotent_answers.c.key_hash
-            ),
-            [
-                {
-                    "scope": request.scope,
-                    "key_hash": request.key_hash,
-                    "request_hash": request.request_hash,
-                    "answer": None,
-                    "expires_at": now + KEPT_FOR,
-                }
-                # In one order, so that two transactions never wait for each other.
-                for _, request in sorted(left.items(), key=lambda entry: entry[0])
-            ],
-        )
-        for row in made:
-            del left[row.scope, row.key_hash]
-        earlier.update(await _earlier(conn, left))
-        for key in earlier:
-            left.pop(key, None)
-    return earlier
+        wanted.setdefault(request.key, request)
+    if not wanted:
+        return {}
+    reserved = await conn.execute(
+        insert_or_replace(
+            conn, idempotent_answers, where=idempotent_answers.c.expires_at <= now
+        ).returning(idempotent_answers.c.scope, idempotent_answers.c.key_hash),
+        [
+            {
+                "scope": request.scope,
+                "key_hash": request.key_hash,
+                "request_hash": request.request_hash,
+                "answer": None,
+                "expires_at": now + KEPT_FOR,
+            }
+            # In one order, so that two transactions never wait for each other.
+            for _, request in sorted(wanted.items(), key=lambda entry: entry[0])
+        ],
+    )
+    return await _earlier(conn, wanted.keys() - {(row.scope, row.key_hash) for row in reserved})
 
 
 async def _earlier(conn: AsyncConnection, keys: Collection[Key]) -> dict[Key, Earlier]:
@@ -129,12 +118,7 @@ async def keep(conn: AsyncConnection, answers: Collection[tuple[KeyedRequest, by
     """Stores the answers to reserved requests."""
     if answers:
         await conn.execute(
-            update(idempotent_answers)
-            .where(
-                idempotent_answers.c.scope == bindparam("of_scope"),
-                idempotent_answers.c.key_hash == bindparam("of_key"),
-            )
-            .values(answer=bindparam("the_answer")),
+            update(idempotent_answers).where(_BY_KEY).values(answer=bindparam("the_answer")),
             [
                 {"of_scope": request.scope, "of_key": request.key_hash, "the_answer": answer}
                 for request, answer in answers
@@ -144,28 +128,30 @@ async def keep(conn: AsyncConnection, answers: Collection[tuple[KeyedRequest, by
 
 async def release(conn: AsyncConnection, requests: Collection[KeyedRequest]) -> None:
     """Lets reserved keys go, since their requests failed."""
-    for request in requests:
-        await conn.execute(
-            delete(idempotent_answers).where(
-                idempotent_answers.c.scope == request.scope,
-                idempotent_answers.c.key_hash == request.key_hash,
-            )
-        )
+    await _delete(conn, [request.key for request in requests])
 
 
 async def remove_expired(conn: AsyncConnection, *, now: datetime, limit: int) -> int:
-    """Deletes at most `limit` answers whose time is over, and says how many."""
+    """Deletes at most `limit` answers whose time is over, the oldest first, and says how many.
+
+    It waits for nobody: those that a transaction is about to replace are passed over.
+    """
     expired = (
         select(idempotent_answers.c.scope, idempotent_answers.c.key_hash)
         .where(idempotent_answers.c.expires_at <= now)
+        .order_by(idempotent_answers.c.expires_at)
         .limit(limit)
+        .with_for_update(skip_locked=True)
     )
-    rows = (await conn.execute(expired)).all()
-    for row in rows:
+    keys = [(row.scope, row.key_hash) for row in await conn.execute(expired)]
+    await _delete(conn, keys)
+    return len(keys)
+
+
+async def _delete(conn: AsyncConnection, keys: Collection[Key]) -> None:
+    """Deletes rows that this transaction holds."""
+    if keys:
         await conn.execute(
-            delete(idempotent_answers).where(
-                idempotent_answers.c.scope == row.scope,
-                idempotent_answers.c.key_hash == row.key_hash,
-            )
+            delete(idempotent_answers).where(_BY_KEY),
+            [{"of_scope": scope, "of_key": key_hash} for scope, key_hash in keys],
         )
-    return len(rows)

@@ -1,16 +1,18 @@
 """Transactions take rows in one order, so that none of them waits for one that waits for it.
 
-Endpoints by ID come first, then deliveries by message and endpoint, then the environment's counter.
+Idempotency keys come first, then endpoints by ID, then deliveries by message and endpoint, then the
+environment's counter.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
 import pytest
 from octohooks.v1.delivery_pb2 import CANCEL_REASON_ENDPOINT_DISABLED
-from octohooks_server.store import cancelling, retirement
+from octohooks_server.store import cancelling, idempotency, retirement
 from octohooks_server.store.database import open_database
-from octohooks_server.store.tables import deliveries, endpoints
+from octohooks_server.store.idempotency import KEPT_FOR, Key, KeyedRequest
+from octohooks_server.store.tables import deliveries, endpoints, idempotent_answers
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -69,6 +71,7 @@ async def test_what_waits_for_an_endpoint_is_cancelled_in_the_order_of_its_messa
         async with world.database.write() as conn:
             return await cancelling.cancel_pending(
                 conn,
+                environment_id=world.environment_id,
                 endpoint_id=endpoint,
                 reason=CANCEL_REASON_ENDPOINT_DISABLED,
                 now=world.now,
@@ -103,7 +106,12 @@ async def test_endpoints_that_end_together_are_taken_in_the_order_of_their_ids(
 
     async def end() -> None:
         async with world.database.write() as conn:
-            await retirement.retire_later(conn, endpoint_ids=[second, first], reason=1)
+            await retirement.retire_later(
+                conn,
+                environment_id=world.environment_id,
+                endpoint_ids=[second, first],
+                reason=1,
+            )
 
     async def hold(conn: AsyncConnection, endpoint_id: str) -> None:
         await conn.execute(
@@ -116,3 +124,47 @@ async def test_endpoints_that_end_together_are_taken_in_the_order_of_their_ids(
         await until_one_waits(world)
         await hold(conn, second)
     await ending
+
+
+async def test_idempotency_keys_are_taken_in_their_order_although_one_has_expired(
+    world: World,
+) -> None:
+    first, second = [KeyedRequest("operator", key, b"request") for key in (b"1", b"2")]
+    await store_answers(world, second)
+    world.now += KEPT_FOR
+
+    async def reserve() -> Iterable[Key]:
+        async with world.database.write() as conn:
+            return await idempotency.reserve(conn, [second, first], now=world.now)
+
+    async with world.database.write() as conn:
+        assert not await idempotency.reserve(conn, [first], now=world.now)
+        reservation = asyncio.create_task(reserve())
+        await until_one_waits(world)
+        assert not await idempotency.reserve(conn, [second], now=world.now)
+        await idempotency.keep(conn, [(first, b"answered"), (second, b"answered again")])
+    assert set(await reservation) == {first.key, second.key}
+
+
+async def test_cleaning_waits_for_no_idempotency_key_and_leaves_those_that_are_used_again(
+    world: World,
+) -> None:
+    again, other = [KeyedRequest("operator", key, b"request") for key in (b"1", b"2")]
+    await store_answers(world, again, other)
+    world.now += KEPT_FOR
+    async with world.database.write() as conn:
+        assert await idempotency.reserve(conn, [again], now=world.now) == {}
+        async with world.database.write() as cleaning:
+            removed = await idempotency.remove_expired(cleaning, now=world.now, limit=10)
+        await idempotency.keep(conn, [(again, b"answered again")])
+    assert removed == 1
+    (left,) = await world.execute(select(idempotent_answers.c.answer))
+    assert left["answer"] == b"answered again"
+
+
+async def store_answers(world: World, *requests: KeyedRequest) -> None:
+    """Stores an answer to each, the first one first."""
+    for keyed in requests:
+        async with world.database.write() as conn:
+            await idempotency.reserve(conn, [keyed], now=world.now)
+            await idempotency.keep(conn, [(keyed, b"answered")])

@@ -12,6 +12,7 @@ from octohooks_server.store.database import (
     Row,
     UpdateRows,
     among,
+    insert_or_replace,
     insert_unless_taken,
     key_pairs,
     open_database,
@@ -146,7 +147,7 @@ async def test_prepared_rows_are_inserted_and_updated_with_values_of_every_type(
     changed = [{**row, "archived": not row["archived"], "schema": "{}"} for row in made]
     insert_types = InsertRows(event_types)
     update_types = UpdateRows(
-        event_types, keys=("environment_id", "name"), changes=("archived", "schema")
+        event_types, within="environment_id", keys=("name",), changes=("archived", "schema")
     )
     read_types = Prepared(
         select(event_types)
@@ -233,6 +234,22 @@ async def test_an_insert_unless_taken_says_which_rows_it_made(database: Database
         made = await conn.execute(statement(conn, instance).returning(instance.c.name), rows)
         assert made.scalars().all() == ["one"]
     assert await names(database) == {"one", "two"}
+
+
+async def test_an_insert_or_replace_replaces_what_it_may_and_says_which_rows_it_wrote(
+    database: Database,
+) -> None:
+    rows = [{"name": name, "value": b"new"} for name in ("one", "two", "three")]
+    async with database.write() as conn:
+        await put(conn, "two", b"may go")
+        await put(conn, "three", b"stays")
+        may_go = instance.c.value == b"may go"
+        statement = insert_or_replace(conn, instance, where=may_go).returning(instance.c.name)
+        written = await conn.execute(statement, rows)
+        assert set(written.scalars()) == {"one", "two"}
+    async with database.read() as conn:
+        stored = dict((await conn.execute(select(instance.c.name, instance.c.value))).all())
+    assert stored == {"one": b"new", "two": b"new", "three": b"stays"}
 
 
 @pytest.mark.parametrize("wanted", [[], ["a"], ["b", "a", "B", "c"], ["'", '"', "\\", "é", "a,b"]])
