@@ -6,12 +6,17 @@ import uuid
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.postgresql import Cluster
 
-# How long an example takes says more about the machine than about the code.
-settings.register_profile("octohooks", deadline=None)
+settings.register_profile(
+    "octohooks",
+    # How long an example takes, or its making, says more about the machine than about the code.
+    deadline=None,
+    # The examples of a test share its server, each in an environment of its own where it matters.
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 settings.load_profile("octohooks")
 
 

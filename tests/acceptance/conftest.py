@@ -14,6 +14,16 @@ from tests.receivers import Receiver
 
 _SERVERS = pytest.StashKey[list[ServerProcess]]()
 _SHOWN_LINES = 40
+# For a test, with all the processes that it starts: on a busy machine each takes many seconds.
+_MOST_SECONDS = 180
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Gives the tests of this folder more time than others have."""
+    for item in items:
+        is_here = item.path.is_relative_to(Path(__file__).parent)
+        if is_here and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(_MOST_SECONDS))
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,11 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ IMPATIENT = (
 )
 
 OPERATOR_KEY = "the-operator-key-of-the-acceptance-tests"
+
+# For a call, of which a busy machine may need many.
+_SECONDS = 50
 
 _ADDRESS = re.compile(r"Octohooks serves gRPC at (\S+)")
 _API_KEY = re.compile(r"export OCTOHOOKS_API_KEY=(\S+)")
@@ -71,15 +75,18 @@ class ServerProcess:
         # Who waits for output in an event loop; a thread would outlive a test that gives up.
         self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
         self._ended = False
+        self._held_port: socket.socket | None = None
 
     def connect(self, api_key: str | None = None, **options: Any) -> AsyncOctohooks:
         """A client with the key that the first start showed, unless another one is given.
 
-        It connects anew at once when the server is back, whatever other clients met.
+        It connects anew at once when the server is back, whatever other clients met, and is more
+        patient than clients are by themselves.
         """
         options.setdefault("channel_options", ())
         options["channel_options"] = (*IMPATIENT, *options["channel_options"])
         options.setdefault("target", self.address)
+        options.setdefault("timeout", _SECONDS)
         return AsyncOctohooks(api_key or self.api_key, **options)
 
     @property
@@ -93,6 +100,7 @@ class ServerProcess:
         self._settings |= settings
         self._spawn()
         await self.logged("serving")
+        self._let_port_go()
 
     async def restart(self, **settings: str) -> None:
         """Starts again on the same folder and, unless told otherwise, at the same port."""
@@ -150,13 +158,35 @@ class ServerProcess:
         """Waits for the process to end; answers its exit code."""
         while not self._ended:
             await self._output_beyond(len(self.output))
-        return self._reap()
+        code = self._reap()
+        self._hold_port()
+        return code
 
     def discard(self) -> None:
         """Ends the process, if it still runs, at the end of a test."""
         if self._process is not None:
             self._process.kill()
             self._reap()
+        self._let_port_go()
+
+    def _hold_port(self) -> None:
+        """Keeps the port from others until the next start, which may be at it.
+
+        Whoever asks the system for any port does not get it. Where it is asked for by its number,
+        as the next start does, Linux lets two have it of whom one does not listen.
+        """
+        host, _, port = self.address.rpartition(":")
+        if sys.platform == "linux" and port and self._held_port is None:
+            self._held_port = socket.socket()
+            self._held_port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # Workers that outlive the one that watched over them may still be there.
+            with contextlib.suppress(OSError):
+                self._held_port.bind((host, int(port)))
+
+    def _let_port_go(self) -> None:
+        if self._held_port is not None:
+            self._held_port.close()
+            self._held_port = None
 
     def has_unread(self, size: int) -> bool:
         """Whether connections to its port hold at least so many bytes that it has not read."""
@@ -184,16 +214,26 @@ class ServerProcess:
 
         ServerEnded when the process ends without it.
         """
+        (line,) = await self.logged_often(1, event, **fields)
+        return line
+
+    async def logged_often(
+        self, count: int, event: str, **fields: object
+    ) -> Sequence[Mapping[str, Any]]:
+        """As `logged`, the first so many lines."""
         wanted = {"event": event, **fields}
+        found: list[Mapping[str, Any]] = []
         looked_at = 0
         while True:
             ended = self._ended
             lines = self.output[looked_at:]
             for line in map(_parsed, lines):
                 if wanted.items() <= line.items():
-                    return line
+                    found.append(line)
+                    if len(found) == count:
+                        return found
             if ended:
-                raise ServerEnded(f"no {wanted} in:\n{self.text()}")
+                raise ServerEnded(f"{len(found)} of {count} {wanted} in:\n{self.text()}")
             looked_at += len(lines)
             await self._output_beyond(looked_at)
 

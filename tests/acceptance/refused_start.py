@@ -23,7 +23,7 @@ def assert_start_refused(data_dir: Path, variable: str, code: int = 2, **setting
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=150,
         check=False,
     )
     assert ended.returncode == code, ended.stderr

@@ -85,8 +85,8 @@ async def test_an_answer_that_never_ends_is_cut_off_by_the_timeout(
     for attempt in attempts:
         assert attempt.error_kind == TIMEOUT
         assert_failed_without_a_response(attempt)
-        # The timers of the loop go by whole milliseconds, and a loaded machine is late.
-        assert 0.99 * ONE_SECOND <= attempt.duration.ToTimedelta() < 10 * ONE_SECOND
+        # The timers of the loop go by whole milliseconds. A loaded machine is late.
+        assert attempt.duration.ToTimedelta() >= 0.99 * ONE_SECOND
 
 
 @pytest.mark.parametrize("name", BROKEN)

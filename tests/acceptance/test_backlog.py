@@ -14,8 +14,8 @@ from tests.receivers import Receiver
 
 ENDPOINTS = 500
 MESSAGES = 2_000
-# An idle machine needs three, a busy one some more; whoever reads all that is due needs minutes.
-_SECONDS_TO_START = 30
+# An idle machine needs three, a busy one many more; whoever reads all that is due needs minutes.
+_SECONDS_TO_START = 60
 
 
 async def endpoints_at(client: AsyncOctohooks, url: str, count: int = 1) -> str:

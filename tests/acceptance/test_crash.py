@@ -29,7 +29,7 @@ async def test_everything_accepted_before_a_kill_is_delivered_after_the_restart(
     start_server: StartServer,
 ) -> None:
     """And the crash causes at most one extra request for a delivery that was in flight then."""
-    server = await start_server(request_timeout="3", lease="8")
+    server = await start_server(request_timeout="6", lease="16")
     gate = asyncio.Event()
     async with Receiver(answer_after(gate)) as blocked, Receiver() as working:
         async with server.connect() as client:
@@ -107,7 +107,7 @@ async def test_a_process_that_slept_past_its_lease_does_not_overwrite_a_newer_re
     start_server: StartServer,
 ) -> None:
     """It is stopped during an attempt; meanwhile another server claims, delivers and records."""
-    server = await start_server(request_timeout="2", lease="7")
+    server = await start_server(request_timeout="6", lease="11")
     answer = asyncio.Event()
     async with (
         Receiver(answer_after(answer, status=500)) as receiver,

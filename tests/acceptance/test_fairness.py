@@ -17,8 +17,8 @@ from tests.receivers import Receiver, respond, stay_silent
 
 @pytest.fixture
 async def own_client(start_server: StartServer) -> AsyncIterator[AsyncOctohooks]:
-    """A client of a server that no other test disturbs."""
-    server = await start_server()
+    """A client of a server that no other test disturbs, whose attempts may take long."""
+    server = await start_server(request_timeout="30")
     async with server.connect() as client:
         yield client
 
@@ -29,8 +29,9 @@ async def own_client(start_server: StartServer) -> AsyncIterator[AsyncOctohooks]
 async def test_endpoints_that_take_up_places_leave_the_others_theirs(
     start_server: StartServer, kind: str
 ) -> None:
-    """Whoever waited for a place would wait for a timeout of seconds, and so for each message."""
-    async with taken_up(kind, start_server) as rig, asyncio.timeout(100):
+    """Whoever waited for a place would wait for a timeout of seconds, and so for each message: in
+    all for longer than the test may take."""
+    async with taken_up(kind, start_server) as rig:
         for _ in range(200):
             await rig.loaded.seconds()
             await rig.others.send()
@@ -52,13 +53,12 @@ async def test_the_backlogs_of_dead_endpoints_hold_up_neither_new_messages_nor_r
             await silent.next_request()
         other = await application_with(own_client, flaky.url, retry_schedule=[0, 0.2])
         await own_client.endpoint.create(dead, url=neighbour.url)
-        async with asyncio.timeout(10):
-            (retried,) = await send(own_client, other)
-            for _ in range(2):
-                assert (await flaky.next_request()).header("webhook-id") == retried
-            (new,) = await send(own_client, dead)
-            assert (await neighbour.next_request()).header("webhook-id") == new
-    # And none of the dead ones has taken more than its places meanwhile.
+        (retried,) = await send(own_client, other)
+        for _ in range(2):
+            assert (await flaky.next_request()).header("webhook-id") == retried
+        (new,) = await send(own_client, dead)
+        assert (await neighbour.next_request()).header("webhook-id") == new
+    # No place of a dead one has become free meanwhile, and none has taken more than its own.
     assert len(silent.requests) == endpoints * places
     assert {request.header("webhook-id") for request in silent.requests} <= set(waiting)
 
@@ -74,9 +74,9 @@ async def test_a_slow_endpoint_gets_all_its_messages_by_its_places_and_delays_no
         sent = await send(client, behind, 150)
         for _ in range(20):
             await slow.next_request()
-        async with asyncio.timeout(10):
-            for _ in await send(client, healthy, 50):
-                await receiver.next_request()
+        for _ in await send(client, healthy, 50):
+            await receiver.next_request()
+        # Nor has one of its places become free meanwhile.
         assert len(slow.requests) == 20
         gate.set()
         while len(slow.requests) < len(sent):

@@ -251,7 +251,7 @@ async def test_a_change_of_the_url_reaches_what_waits_already(
 ) -> None:
     async with Receiver(respond(500)) as old, Receiver() as new:
         endpoint = await client.endpoint.create(
-            application, url=old.url, retry_schedule=[0, 1], headers={"x-version": "1"}
+            application, url=old.url, retry_schedule=[0, 5], headers={"x-version": "1"}
         )
         async with client.attempt.watch(application=application) as watch:
             await watch.wait_until_live()

@@ -90,6 +90,7 @@ async def test_the_stricter_of_two_limits_holds(client: AsyncOctohooks) -> None:
     assert_each_came_once(receiver, sent)
 
 
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("of", ["endpoint", "application"])
 async def test_what_waits_under_a_limit_goes_out_when_the_limit_is_taken_away(
     client: AsyncOctohooks, of: str

@@ -128,8 +128,8 @@ async def test_calls_and_attempts_that_outlast_the_grace_time_share_it(
     start_server: StartServer,
 ) -> None:
     """Attempts do not begin to wait when calls have ended; they have one more second for outcomes
-    to be recorded, here a third of the time that is spent on a call."""
-    server = await start_server(shutdown_grace="3", request_timeout="30")
+    to be recorded, here a sixth of the time that is spent on a call."""
+    server = await start_server(shutdown_grace="6", request_timeout="30")
     async with (
         Receiver(stay_silent) as receiver,
         server.connect() as client,

@@ -1,8 +1,6 @@
 """How watches end that do not end by themselves."""
 
-import asyncio
 import contextlib
-from datetime import datetime, timedelta
 
 import grpc.aio
 import pytest
@@ -12,21 +10,17 @@ from octohooks.v1.attempt_service_pb2_grpc import AttemptServiceStub
 
 from tests.acceptance.conftest import StartServer
 from tests.acceptance.events import next_attempts
-from tests.acceptance.process import ServerProcess
 from tests.acceptance.unread import LONG_QUERY, unread_watches
 from tests.receivers import Receiver
 
-
-def time_to_stop(server: ServerProcess) -> timedelta:
-    """How long the stop took."""
-    (begin,), (end,) = server.logs("stopping"), server.logs("stopped")
-    return datetime.fromisoformat(end["timestamp"]) - datetime.fromisoformat(begin["timestamp"])
+# Of a stop, in seconds: whoever waited for it would wait for longer than a test may take.
+GRACE = "600"
 
 
 async def test_a_stop_ends_watches_with_a_last_bookmark_that_another_start_takes_up(
     start_server: StartServer,
 ) -> None:
-    server = await start_server(shutdown_grace="30")
+    server = await start_server(shutdown_grace=GRACE)
     async with Receiver() as receiver, contextlib.AsyncExitStack() as stack:
         calls = []
         for _ in range(20):
@@ -46,7 +40,6 @@ async def test_a_stop_ends_watches_with_a_last_bookmark_that_another_start_takes
             with pytest.raises(grpc.aio.AioRpcError) as ended:
                 await call.read()
             assert ended.value.code() == grpc.StatusCode.UNAVAILABLE
-        assert time_to_stop(server) < timedelta(seconds=15)
 
         (token,) = tokens
         await server.restart()
@@ -60,7 +53,7 @@ async def test_a_stop_ends_watches_with_a_last_bookmark_that_another_start_takes
 
 
 async def test_watches_that_nobody_reads_do_not_hold_up_a_stop(start_server: StartServer) -> None:
-    server = await start_server(shutdown_grace="30")
+    server = await start_server(shutdown_grace=GRACE)
     async with (
         Receiver() as receiver,
         server.connect() as client,
@@ -77,12 +70,10 @@ async def test_watches_that_nobody_reads_do_not_hold_up_a_stop(start_server: Sta
         await next_attempts(watch, 300)
         await watch.close()
         assert await server.stop() == 0
-    assert time_to_stop(server) < timedelta(seconds=15)
 
 
-async def test_a_watch_ends_within_five_seconds_of_revoking_its_key(
-    start_server: StartServer,
-) -> None:
+async def test_a_watch_ends_soon_after_its_key_is_revoked(start_server: StartServer) -> None:
+    """How soon that is at the most is in tests/server/api/test_watch.py."""
     server = await start_server()
     async with server.connect() as client:
         made = await client.api_key.create(name="a watcher's")
@@ -90,5 +81,4 @@ async def test_a_watch_ends_within_five_seconds_of_revoking_its_key(
             await watch.wait_until_live()
             await client.api_key.revoke(made.api_key.id)
             with pytest.raises(Unauthenticated):
-                async with asyncio.timeout(5):
-                    await anext(watch)
+                await anext(watch)

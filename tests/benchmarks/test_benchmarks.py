@@ -9,6 +9,9 @@ from benchmarks.__main__ import main
 from benchmarks.runner import Options
 from benchmarks.scenarios import Scenario
 
+# Seconds: each starts a server or several, which on a busy machine takes long.
+pytestmark = pytest.mark.timeout(180)
+
 
 async def test_every_figure_is_reported_of_every_way_to_send(tmp_path: Path) -> None:
     scenarios = [

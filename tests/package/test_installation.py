@@ -12,6 +12,9 @@ from octohooks import Octohooks
 from tests.acceptance.process import environment
 from tests.package.installation import Installation, build, surroundings
 
+# Seconds: whichever test comes first builds the package and installs it.
+pytestmark = pytest.mark.timeout(180)
+
 # The last comes with grpcio.
 _SDK = {"googleapis-common-protos", "grpcio", "protobuf", "typing-extensions"}
 

@@ -124,15 +124,15 @@ async def test_a_part_that_hangs_is_unhealthy_and_ends_the_server_at_last(
     receiver: Receiver,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(serve, "_MOST_SECONDS_WITHOUT_PROGRESS", 1.0)
-    monkeypatch.setattr(serve, "_MOST_SECONDS_WITHOUT_UPKEEP", 1.0)
     monkeypatch.setattr(serve, "_SECONDS_FOR_A_LAST_COMMIT", 0.1)
     monkeypatch.setattr(loop, "_MOST_SECONDS_BETWEEN_LOOKS", 0.05)
     monkeypatch.setattr(upkeep, "_SECONDS_BETWEEN_ROUNDS", 0.05)
     monkeypatch.setattr(health, "_SECONDS_BETWEEN_CHECKS", 0.05)
-    monkeypatch.setattr(health, "_CHECKS_BEFORE_GIVING_UP", 5)
     async with watched(new_home) as (server, watch):
         octohooks = await prepare(server, receiver)
+        # Not before: what a busy machine was slow to do is not what is to be found.
+        monkeypatch.setattr(Part, "most_seconds", 1.0)
+        monkeypatch.setattr(health, "_CHECKS_BEFORE_GIVING_UP", 5)
         monkeypatch.setattr(owner, function, hangs)
         busy = asyncio.create_task(keep_busy(octohooks))
         assert await watch.next_status() == NOT_SERVING

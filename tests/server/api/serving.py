@@ -19,6 +19,8 @@ from octohooks_server.store.database import Database
 from tests.server.api.calls import Api
 from tests.server.api.home import Home
 
+# For a call, of which a busy machine may need many.
+_SECONDS = 50
 _LOOPBACK = (ipaddress.IPv4Network("127.0.0.0/8"), ipaddress.IPv6Network("::1/128"))
 
 
@@ -87,7 +89,7 @@ class Server:
 
     async def tenant(self, environment_id: str, key: str) -> Tenant:
         """Whoever holds this key of an environment."""
-        octohooks = AsyncOctohooks(key, target=self.address)
+        octohooks = AsyncOctohooks(key, target=self.address, timeout=_SECONDS)
         await self._stack.enter_async_context(octohooks)
         return Tenant(environment_id, key, self.api(key), octohooks)
 

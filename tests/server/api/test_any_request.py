@@ -7,7 +7,7 @@ import pytest_asyncio
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from octohooks import AsyncOctohooks
 
@@ -119,7 +119,7 @@ async def furnish(octohooks: AsyncOctohooks) -> None:
 
 
 @given(asked=st.sampled_from(RPCS).flatmap(requests))
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 async def test_no_request_meets_a_defect(
     server: Server, furnished: Tenant, asked: tuple[Rpc, bytes]
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from octohooks.v1.application_pb2 import Application
 from octohooks.v1.application_service_pb2 import (
@@ -230,7 +230,7 @@ async def test_every_field_is_either_changeable_or_fixed(method: str) -> None:
 @every_update
 @pytest.mark.usefixtures("acme")
 @given(data=st.data())
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 async def test_just_what_the_mask_names_changes(
     server: Server, tenant: Tenant, method: str, data: st.DataObject
 ) -> None:
@@ -266,7 +266,7 @@ async def test_just_what_the_mask_names_changes(
 @every_update
 @pytest.mark.usefixtures("acme")
 @given(data=st.data())
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 async def test_a_path_that_names_nothing_changeable_is_refused_and_named(
     server: Server, tenant: Tenant, method: str, data: st.DataObject
 ) -> None:

@@ -90,7 +90,7 @@ async def listed(api: Api, request: Any) -> list[Any]:
         max_size=6,
     ),
 )
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30)
 async def test_messages_are_found_by_event_type_channels_and_tags(
     shared_tenant: Tenant, messages: list[dict[str, Any]], filters: list[dict[str, Any]]
 ) -> None:
@@ -204,7 +204,7 @@ def _chosen(data: st.DataObject, world: World, *more: str) -> dict[str, Any]:
 
 
 @given(data=st.data())
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 async def test_messages_are_found_by_all_filters_together(
     world: World, data: st.DataObject
 ) -> None:
@@ -250,7 +250,11 @@ def _is_answerable(request: Any, world: World) -> bool:
 @given(data=st.data())
 @settings(
     max_examples=40,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
+    suppress_health_check=[
+        HealthCheck.filter_too_much,
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.too_slow,
+    ],
 )
 async def test_deliveries_are_found_by_all_filters_together(
     world: World, data: st.DataObject
@@ -274,7 +278,11 @@ async def test_deliveries_are_found_by_all_filters_together(
 @given(data=st.data())
 @settings(
     max_examples=40,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
+    suppress_health_check=[
+        HealthCheck.filter_too_much,
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.too_slow,
+    ],
 )
 async def test_attempts_are_found_by_all_filters_together(
     world: World, data: st.DataObject

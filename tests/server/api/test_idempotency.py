@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from octohooks.v1.application_pb2 import Application
 from octohooks.v1.application_service_pb2 import CreateApplicationRequest
@@ -330,7 +330,7 @@ _CALLS = st.lists(
 
 
 @given(calls=_CALLS)
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20)
 async def test_any_sequence_of_calls_is_answered_as_by_a_table_of_first_answers(
     server: Server, calls: list[tuple[str | None, int, bool, bool]]
 ) -> None:

@@ -25,7 +25,7 @@ from octohooks.v1.job_pb2 import (
 )
 from octohooks.v1.job_service_pb2 import GetJobRequest
 from octohooks.v1.message_pb2 import Message
-from octohooks_server.background import steps
+from octohooks_server.background import steps, upkeep
 from octohooks_server.rules.ids import is_id
 
 from tests.receivers import Connection, Receiver, respond
@@ -253,6 +253,8 @@ async def test_a_job_goes_on_where_it_was_after_a_stop_and_a_start(
     home: Home, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.setattr(steps, "_LOOKED_AT_BY_A_JOB", 5)
+    # Long enough for a busy machine to stop it in the middle.
+    monkeypatch.setattr(upkeep, "_SECONDS_BETWEEN_STEPS", 0.5)
     count = 40
     switch = Switch()
     async with Receiver(switch) as receiver:
@@ -281,6 +283,7 @@ async def test_a_job_goes_on_where_it_was_after_a_stop_and_a_start(
             again = await octohooks.job.get(job.id)
             assert 0 < again.examined_count < count, "it was in the middle when the server stopped"
             assert again.state == JOB_STATE_RUNNING
+            monkeypatch.setattr(upkeep, "_SECONDS_BETWEEN_STEPS", 0.0)
 
             finished = await over(octohooks, job)
             deliveries = await ended(octohooks, count)
@@ -296,6 +299,8 @@ async def test_a_job_is_cancelled_when_its_endpoint_goes(
     home: Home, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     monkeypatch.setattr(steps, "_LOOKED_AT_BY_A_JOB", 1)
+    # Long enough for a busy machine to end the endpoint in the middle.
+    monkeypatch.setattr(upkeep, "_SECONDS_BETWEEN_STEPS", 0.2)
     async with serving(home) as server, Receiver(respond(500)) as receiver:
         octohooks = (await server.new_tenant()).octohooks
         await octohooks.application.create(uid="acme")

@@ -108,12 +108,11 @@ async def test_a_revoked_key_ends_all_of_its_watches_and_no_others(
         left = asyncio.ensure_future(anext(other))
         with statements() as executed:
             await tenant.octohooks.api_key.revoke(revoked.id)
-            async with asyncio.timeout(5):
-                ended = await asyncio.gather(
-                    *(anext(watch) for watch in watches), return_exceptions=True
-                )
+            ended = await asyncio.gather(
+                *(anext(watch) for watch in watches), return_exceptions=True
+            )
         assert {type(error) for error in ended} == {octohooks.Unauthenticated}
         assert not left.done()
         left.cancel()
         # Once for each of the two keys, and the other one's again and again.
-        assert sum(map(_is_a_look, executed)) < 10
+        assert sum(map(_is_a_look, executed)) < _WATCHES / 4

@@ -1,7 +1,6 @@
 """OpenAPI documents: which event types their webhooks describe."""
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -377,12 +376,11 @@ def test_a_short_document_that_makes_large_schemas_is_refused() -> None:
 
 
 def test_components_that_refer_to_each_other_in_circles_take_no_time() -> None:
+    """Followed to the end of each path, they would take for ever."""
     names = [f"S{number}" for number in range(60)]
     everything = {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in names]}
     shared = {"components": {"schemas": {name: {"items": everything} for name in names}}}
 
-    began = time.process_time()
     (told,) = problems(document(a=webhook({"$ref": "#/components/schemas/S0"})) | shared)
 
-    assert time.process_time() - began < 5
     assert "too intricate" in told or "bytes" in told

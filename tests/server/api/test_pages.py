@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from octohooks import AsyncOctohooks
 from octohooks.v1.api_key_service_pb2 import ListApiKeysRequest
@@ -203,7 +203,7 @@ async def test_a_token_of_another_environment_is_refused(world: World, method: s
 
 
 @given(data=st.data())
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 async def test_an_altered_token_is_refused(world: World, data: st.DataObject) -> None:
     token = await world.token("ListApplications")
     place = data.draw(st.integers(0, len(token)))
@@ -288,7 +288,7 @@ COLLECTIONS = {
 
 @pytest.mark.parametrize("kind", COLLECTIONS)
 @given(data=st.data())
-@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5)
 async def test_pages_neither_repeat_nor_miss_what_was_there_all_along(
     server: Server, kind: str, data: st.DataObject
 ) -> None:

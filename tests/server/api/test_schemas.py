@@ -2,7 +2,6 @@
 
 import json
 import socket
-import time
 from pathlib import Path
 from typing import Any
 
@@ -240,14 +239,14 @@ def test_the_drafts_differ_where_they_differ() -> None:
     assert accepts(schema({"$schema": DRAFT_7, **beside}), 1)
 
 
-def test_a_payload_that_would_take_too_long_is_refused() -> None:
+def test_a_payload_that_would_take_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """The library cannot be interrupted, and nothing else in the process goes on meanwhile."""
     wide = schema({"items": {"allOf": [{"type": "string"}] * 3_000}})
 
     assert wide.fault_of(json_of(["x"] * 1_000)) is None
-    began = time.process_time()
+    # It is not even begun with.
+    monkeypatch.setattr(wide, "_validator", None)
     assert "too large to be checked" in str(wide.fault_of(json_of(["x"] * 80_000)))
-    assert time.process_time() - began < 1
 
 
 def test_an_example_is_json_that_satisfies_the_schema() -> None:

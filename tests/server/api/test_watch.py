@@ -18,6 +18,7 @@ from octohooks.v1.attempt_service_pb2 import (
 )
 from octohooks.v1.attempt_service_pb2_grpc import AttemptServiceStub
 from octohooks.v1.delivery_pb2 import CANCEL_REASON_ENDPOINT_DISABLED
+from octohooks_server.api import watch as watch_module
 
 from tests.receivers import Receiver, respond
 from tests.server.api.home import Home
@@ -248,24 +249,23 @@ async def test_a_watch_ends_when_its_key_is_revoked(server: Server, tenant: Tena
         await watch.wait_until_live()
         await tenant.octohooks.api_key.revoke(revoked.id)
         with pytest.raises(octohooks.Unauthenticated):
-            async with asyncio.timeout(5):
-                await anext(watch)
+            await anext(watch)
+    # That leaves a busy machine two of the five seconds to look and to tell.
+    assert watch_module._KEY_CHECK_SECONDS <= 3
 
 
 async def test_a_stopping_server_ends_its_watches_and_does_not_wait_for_them(
     home: Home,
 ) -> None:
-    loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
-        async with serving(home, shutdown_grace=timedelta(seconds=30)) as server:
+        # Longer than the test may take.
+        async with serving(home, shutdown_grace=timedelta(minutes=10)) as server:
             tenant = await server.new_tenant()
             channel = await stack.enter_async_context(grpc.aio.insecure_channel(server.address))
             call = AttemptServiceStub(channel).WatchAttempts(
                 WatchAttemptsRequest(), metadata=[("authorization", f"Bearer {tenant.key}")]
             )
             await call.read()
-            stopping_at = loop.time()
-        assert loop.time() - stopping_at < 15
         bookmark = await call.read()
         assert isinstance(bookmark, WatchAttemptsResponse)
         assert bookmark.resume_token
