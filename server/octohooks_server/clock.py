@@ -2,8 +2,9 @@
 
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from octohooks_server.rules.shared_time import MOST_CORRECTION
 
@@ -85,6 +86,18 @@ class TurnClock:
 _SLOWEST_READING_SECONDS = 0.5
 
 
+class TimeSource(Protocol):
+    """Where servers find the time that they share."""
+
+    async def read(self) -> datetime:
+        """The shared time now."""
+        ...
+
+    async def note(self) -> None:
+        """Leaves there for the others what the last reading has to tell them."""
+        ...
+
+
 class SharedClock:
     """The time that servers on a database share: read now and then, and counted on in between.
 
@@ -95,14 +108,14 @@ class SharedClock:
     def __init__(
         self,
         wall: Clock,
-        read: Callable[[], Awaitable[datetime]],
+        source: TimeSource,
         elapsed: Callable[[], float] = seconds_since_boot,
     ) -> None:
-        """It is `wall` until it is set for the first time, by what `read` answers.
+        """It is `wall` until it is set for the first time, by what it reads at `source`.
 
         `elapsed` is as for a `SteadyClock`.
         """
-        self._read = read
+        self._source = source
         self._elapsed = elapsed
         self._seen_at = elapsed()
         self._seen = wall()
@@ -121,11 +134,12 @@ class SharedClock:
     async def follow(self) -> None:
         """Sets it by one reading; half of the time that the reading took is its way back."""
         asked_at = self._elapsed()
-        seen = await self._read()
+        seen = await self._source.read()
         answered_at = self._elapsed()
-        if self._is_set and answered_at - asked_at > _SLOWEST_READING_SECONDS:
-            # It may have waited on its way there or on its way back; it is counted on instead.
-            return
-        self._is_set = True
-        self._seen = seen + timedelta(seconds=(answered_at - asked_at) / 2)
-        self._seen_at = answered_at
+        # One that took longer may have waited on its way there or on its way back; it is counted on
+        # instead.
+        if not self._is_set or answered_at - asked_at <= _SLOWEST_READING_SECONDS:
+            self._is_set = True
+            self._seen = seen + timedelta(seconds=(answered_at - asked_at) / 2)
+            self._seen_at = answered_at
+        await self._source.note()

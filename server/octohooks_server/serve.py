@@ -132,8 +132,7 @@ async def _made_clock(database: Database, wall: Clock) -> Clock:
     """What decides what is due: for a server of its own, or for one of several."""
     if not isinstance(database, PostgresDatabase):
         return SteadyClock(wall)
-    shared_time = SharedTime(database, seconds_since_boot)
-    clock = SharedClock(wall, shared_time.read)
+    clock = SharedClock(wall, SharedTime(database, seconds_since_boot))
     await clock.follow()
     return clock
 

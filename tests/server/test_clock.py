@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -19,6 +20,19 @@ class Machine:
 
     def clock(self) -> SteadyClock:
         return SteadyClock(self.wall, lambda: self.elapsed)
+
+
+class Source:
+    """Where a shared time is read."""
+
+    def __init__(self, shows: Callable[[], datetime]) -> None:
+        self._shows = shows
+
+    async def read(self) -> datetime:
+        return self._shows()
+
+    async def note(self) -> None:
+        pass
 
 
 def test_the_steady_clock_shows_the_time_of_the_system() -> None:
@@ -73,11 +87,8 @@ def test_the_steady_clock_never_goes_back() -> None:
 async def test_servers_that_share_a_clock_agree_although_their_own_ones_do_not() -> None:
     """One of them was paused for a minute, which its machine does not count."""
     paused, well = Machine(), Machine()
-
-    async def read() -> datetime:
-        return NOON + timedelta(seconds=60)
-
-    clocks = [SharedClock(one.wall, read, lambda one=one: one.elapsed) for one in (paused, well)]  # type: ignore[misc]
+    source = Source(lambda: NOON + timedelta(seconds=60))
+    clocks = [SharedClock(one.wall, source, lambda one=one: one.elapsed) for one in (paused, well)]  # type: ignore[misc]
     well.elapsed += 60
     assert clocks[1]() - clocks[0]() == timedelta(seconds=60)
     for clock in clocks:
@@ -91,11 +102,8 @@ async def test_servers_that_share_a_clock_agree_although_their_own_ones_do_not()
 async def test_a_shared_clock_waits_rather_than_going_back_a_little() -> None:
     machine = Machine()
     before = NOON + timedelta(seconds=10)
-
-    async def read() -> datetime:
-        return before - timedelta(seconds=0.5)
-
-    clock = SharedClock(machine.wall, read, lambda: machine.elapsed)
+    source = Source(lambda: before - timedelta(seconds=0.5))
+    clock = SharedClock(machine.wall, source, lambda: machine.elapsed)
     machine.elapsed += 10
     assert clock() == before
     await clock.follow()
@@ -107,11 +115,11 @@ async def test_a_shared_clock_waits_rather_than_going_back_a_little() -> None:
 async def test_half_of_the_time_that_a_reading_takes_counts_as_its_way_back() -> None:
     machine = Machine()
 
-    async def read() -> datetime:
+    def read() -> datetime:
         machine.elapsed += 4
         return NOON + HOUR
 
-    clock = SharedClock(machine.wall, read, lambda: machine.elapsed)
+    clock = SharedClock(machine.wall, Source(read), lambda: machine.elapsed)
     await clock.follow()
     assert clock() == NOON + HOUR + timedelta(seconds=2)
 

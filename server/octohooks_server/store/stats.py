@@ -1,6 +1,8 @@
 """What happened at an endpoint, in numbers."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 from octohooks.v1.attempt_pb2 import ATTEMPT_OUTCOME_FAILED, ATTEMPT_OUTCOME_SUCCEEDED
@@ -20,16 +22,17 @@ from octohooks_server.store.tables import attempts, deliveries, messages
 
 
 async def of_endpoint(
-    conn: AsyncConnection, *, endpoint_id: str, after: datetime, before: datetime
+    conn: AsyncConnection, *, endpoint_id: str, after: datetime, before: datetime | None
 ) -> GetEndpointStatsResponse:
-    """Counts of deliveries by the time of their message, of attempts by their start."""
+    """Counts of deliveries by the time of their message, of attempts by their start.
+
+    Without `before`, of everything since `after`.
+    """
     by_status = await conn.execute(
         select(deliveries.c.status, func.count())
         .join(messages, messages.c.id == deliveries.c.message_id)
         .where(
-            deliveries.c.endpoint_id == endpoint_id,
-            messages.c.created_at >= after,
-            messages.c.created_at < before,
+            deliveries.c.endpoint_id == endpoint_id, *_between(messages.c.created_at, after, before)
         )
         .group_by(deliveries.c.status)
     )
@@ -52,7 +55,7 @@ async def of_endpoint(
 
 
 async def _latency(
-    conn: AsyncConnection, endpoint_id: str, after: datetime, before: datetime, count: int
+    conn: AsyncConnection, endpoint_id: str, after: datetime, before: datetime | None, count: int
 ) -> LatencySummary | None:
     if count == 0:
         return None
@@ -87,10 +90,13 @@ def _rank(percent: int, count: int) -> int:
 
 
 def _in_range(
-    endpoint_id: str, after: datetime, before: datetime
-) -> tuple[ColumnElement[bool], ...]:
-    return (
-        attempts.c.endpoint_id == endpoint_id,
-        attempts.c.started_at >= after,
-        attempts.c.started_at < before,
-    )
+    endpoint_id: str, after: datetime, before: datetime | None
+) -> Sequence[ColumnElement[bool]]:
+    of_endpoint = attempts.c.endpoint_id == endpoint_id
+    return [of_endpoint, *_between(attempts.c.started_at, after, before)]
+
+
+def _between(
+    time: ColumnElement[Any], after: datetime, before: datetime | None
+) -> Sequence[ColumnElement[bool]]:
+    return [time >= after] if before is None else [time >= after, time < before]
