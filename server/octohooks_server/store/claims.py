@@ -10,15 +10,16 @@ from octohooks.v1.delivery_pb2 import (
     CANCEL_REASON_ENDPOINT_DISABLED,
     CANCEL_REASON_PAYLOAD_DELETED,
 )
-from sqlalchemy import and_, bindparam, func, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.store import environments
 from octohooks_server.store.cancelling import cancel_rows
-from octohooks_server.store.database import among, same, within
+from octohooks_server.store.database import among, within
 from octohooks_server.store.deliveries import BY_KEY, Key, select_by_keys
 from octohooks_server.store.due import DueDelivery, destinations_of
+from octohooks_server.store.endpoints import OF_APPLICATION
 from octohooks_server.store.tables import applications, deliveries, endpoints, messages
 
 
@@ -76,13 +77,7 @@ async def claim(
                     applications.c.deleted_at.label("application_deleted_at"),
                     applications.c.rate_limit.label("application_rate_limit"),
                 )
-                .join(
-                    applications,
-                    and_(
-                        same(applications.c.environment_id, endpoints.c.environment_id),
-                        applications.c.id == endpoints.c.application_id,
-                    ),
-                )
+                .join(applications, OF_APPLICATION)
                 .where(
                     within(endpoints.c.environment_id, environment_ids),
                     among(endpoints.c.id, {row["endpoint_id"] for row in due}),

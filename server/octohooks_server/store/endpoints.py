@@ -31,6 +31,12 @@ from octohooks_server.store.paging import Page, page_of
 from octohooks_server.store.sealing import keyring_of, place_of_headers
 from octohooks_server.store.tables import applications, endpoints
 
+# What joins an endpoint with its application.
+OF_APPLICATION = and_(
+    same(applications.c.environment_id, endpoints.c.environment_id),
+    applications.c.id == endpoints.c.application_id,
+)
+
 
 async def create(
     conn: AsyncConnection,
@@ -95,7 +101,7 @@ async def get_known_id(
     """
     query = (
         select(endpoints.c.id)
-        .join(applications, _OF_APPLICATION)
+        .join(applications, OF_APPLICATION)
         .where(endpoints.c.environment_id == environment_id, applications.c.deleted_at.is_(None))
     )
     if reference.startswith(ENDPOINT):
@@ -228,10 +234,6 @@ async def enabled_of(
     return found
 
 
-_OF_APPLICATION = and_(
-    same(applications.c.environment_id, endpoints.c.environment_id),
-    applications.c.id == endpoints.c.application_id,
-)
 _ENABLED_OF = Prepared(
     select(
         endpoints.c.id,
@@ -245,7 +247,7 @@ _ENABLED_OF = Prepared(
         endpoints.c.retry_schedule,
         applications.c.rate_limit.label("application_rate_limit"),
     )
-    .join(applications, _OF_APPLICATION)
+    .join(applications, OF_APPLICATION)
     .where(
         within(endpoints.c.environment_id, texts("environment_ids")),
         among(endpoints.c.application_id, texts("application_ids")),

@@ -22,7 +22,7 @@ from octohooks.v1.delivery_pb2 import (
     DELIVERY_STATUS_SUCCEEDED,
 )
 from octohooks.v1.endpoint_pb2 import DISABLE_REASON_FAILING, DISABLE_REASON_GONE, DisableReason
-from sqlalchemy import and_, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.rules.ids import ATTEMPT, IdFactory
@@ -34,7 +34,6 @@ from octohooks_server.store.database import (
     Row,
     UpdateRows,
     among,
-    same,
     texts,
     within,
 )
@@ -433,13 +432,7 @@ _ENDPOINT_STATES = Prepared(
         endpoint_table.c.failing_since,
         applications.c.deleted_at.label("application_deleted_at"),
     )
-    .join(
-        applications,
-        and_(
-            same(applications.c.environment_id, endpoint_table.c.environment_id),
-            applications.c.id == endpoint_table.c.application_id,
-        ),
-    )
+    .join(applications, endpoints.OF_APPLICATION)
     .where(
         within(endpoint_table.c.environment_id, texts("environment_ids")),
         among(endpoint_table.c.id, texts("ids")),
