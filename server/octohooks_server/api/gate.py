@@ -105,7 +105,9 @@ class Gate:
             name: self._guard(service.methods_by_name[name], handler)
             for name, handler in handlers.items()
         }
-        self._server.add_registered_method_handlers(service_name, guarded)
+        self._server.add_generic_rpc_handlers(
+            [grpc.method_handlers_generic_handler(service_name, guarded)]
+        )
 
     def _guard(self, descriptor: MethodDescriptor, handler: Handler) -> Handler:
         method = _Method(
