@@ -7,6 +7,7 @@ from contextvars import copy_context
 from datetime import datetime, timedelta
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.clock import TurnClock
 from octohooks_server.delivery.attempts import Attempts, Sends
@@ -15,6 +16,7 @@ from octohooks_server.delivery.recalls import Recalls
 from octohooks_server.errors import OctohooksError
 from octohooks_server.rules.outcome import succeeded
 from octohooks_server.store import claims
+from octohooks_server.store.claims import Claimed
 from octohooks_server.store.database import Database
 from octohooks_server.store.due import DueDelivery, Outcome
 from octohooks_server.store.due_choice import Choice, DueChooser
@@ -168,29 +170,40 @@ class DeliveryLoop:
                 await asyncio.wait(cut_off)
 
     async def _look(self) -> datetime | None:
-        """Claims what there is room for; answers when the next delivery falls due."""
+        """Claims what there is room for; answers when the next delivery falls due.
+
+        None too where more is due, which is gone on with as places become free.
+        """
         await self._give_back()
         now = self._clock()
         room, may_claim = self._lanes.backlog_budget()
         limit = min(_CLAIM_AT_ONCE, room)
-        claimed: Collection[DueDelivery] = ()
-        choice: Choice | None = None
+        if limit <= 0:
+            # Whether more is due is asked once there is room for it.
+            self._has_backlog = True
+            self._last_look = self._time()
+            return None
+
+        async def choose(conn: AsyncConnection) -> tuple[Choice, datetime | None]:
+            choice = await self._chooser.choose(conn, now=now, limit=limit, may_claim=may_claim)
+            is_done = bool(choice.keys) or choice.has_more
+            return choice, None if is_done else await claims.next_due_at(conn)
+
+        async def claim(conn: AsyncConnection) -> tuple[Claimed, datetime | None]:
+            claimed = await claims.claim(conn, choice.keys, now=now, lease=self._bounds.lease)
+            return claimed, None if choice.has_more else await claims.next_due_at(conn)
+
         # Chosen before anything is held, since that may take a while behind a backlog.
-        async with self._database.read() as conn:
-            next_due_at = await claims.next_due_at(conn)
-            is_due = next_due_at is not None and next_due_at <= now
-            if is_due and limit > 0:
-                choice = await self._chooser.choose(conn, now=now, limit=limit, may_claim=may_claim)
-        self._has_backlog = is_due if choice is None else choice.has_more
-        if choice is not None and choice.keys:
-            async with self._database.write() as conn:
-                result = await claims.claim(conn, choice.keys, now=now, lease=self._bounds.lease)
-                next_due_at = await claims.next_due_at(conn)
+        choice, next_due_at = await self._database.run_read(choose)
+        claimed: Collection[DueDelivery] = ()
+        self._has_backlog = choice.has_more
+        if choice.keys:
+            result, next_due_at = await self._database.run(claim)
             claimed = result.deliveries
             self._feed.announce(result.changed_environments)
             if result.is_partial:
                 self._wake.set()
-        if choice is not None and choice.has_more_queues:
+        if choice.has_more_queues:
             self._wake.set()
         self._last_look = self._time()
         self.hand_over(claimed)

@@ -6,11 +6,10 @@ from typing import Any
 
 from octohooks.v1.delivery_pb2 import DELIVERY_STATUS_CANCELLED, DELIVERY_STATUS_PENDING
 from sqlalchemy import insert, or_, select, update
-from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.store import environments
-from octohooks_server.store.database import among, within
+from octohooks_server.store.database import Row, among, within
 from octohooks_server.store.deliveries import BY_KEY, select_by_keys
 from octohooks_server.store.tables import cancellations, deliveries, messages
 
@@ -60,21 +59,23 @@ async def cancel_pending(
         .all()
     )
     # They were chosen before they were held.
-    waiting = [row for row in rows if row["due_at"] and (not row["leased"] or row["due_at"] <= now)]
+    waiting: list[Row] = [
+        row for row in rows if row["due_at"] and (not row["leased"] or row["due_at"] <= now)
+    ]
     await cancel_rows(conn, {reason: waiting}, now=now)
     return len(keys)
 
 
 async def cancel_rows(
-    conn: AsyncConnection, rows: Mapping[int, Sequence[RowMapping]], *, now: datetime
+    conn: AsyncConnection, rows: Mapping[int, Sequence[Row]], *, now: datetime
 ) -> set[str]:
     """Ends deliveries, by the reason, without an attempt; those that were pending become events.
 
     One that had ended already and only waited for a manual attempt loses that and stays as it is.
     Their rows are held by this transaction. Answers the environments that have new events.
     """
-    pending: list[tuple[int, RowMapping]] = []
-    ended: list[RowMapping] = []
+    pending: list[tuple[int, Row]] = []
+    ended: list[Row] = []
     for reason, of_reason in rows.items():
         for row in of_reason:
             if row["status"] == DELIVERY_STATUS_PENDING:
@@ -107,10 +108,10 @@ async def cancel_rows(
 
 
 async def _add_events(
-    conn: AsyncConnection, cancelled: Sequence[tuple[int, RowMapping]], now: datetime
+    conn: AsyncConnection, cancelled: Sequence[tuple[int, Row]], now: datetime
 ) -> set[str]:
     """Adds an event for each cancelled delivery; answers the environments."""
-    by_environment: dict[str, list[tuple[int, RowMapping]]] = {}
+    by_environment: dict[str, list[tuple[int, Row]]] = {}
     for reason, row in cancelled:
         by_environment.setdefault(row["environment_id"], []).append((reason, row))
     event_types = {
@@ -150,7 +151,7 @@ async def _add_events(
     return set(by_environment)
 
 
-def _key(row: RowMapping) -> dict[str, Any]:
+def _key(row: Row) -> dict[str, Any]:
     return {
         "of_environment": row["environment_id"],
         "of_message": row["message_id"],

@@ -11,16 +11,15 @@ from octohooks.v1.delivery_pb2 import (
     CANCEL_REASON_PAYLOAD_DELETED,
 )
 from sqlalchemy import bindparam, func, select, update
-from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from octohooks_server.store import environments
+from octohooks_server.store import endpoints, environments
 from octohooks_server.store.cancelling import cancel_rows
-from octohooks_server.store.database import among, within
+from octohooks_server.store.database import Prepared, Row, UpdateRows, among, texts, within
 from octohooks_server.store.deliveries import BY_KEY, Key, select_by_keys
 from octohooks_server.store.due import DueDelivery, destinations_of
-from octohooks_server.store.endpoints import OF_APPLICATION
-from octohooks_server.store.tables import applications, deliveries, endpoints, messages
+from octohooks_server.store.tables import applications, deliveries, messages
+from octohooks_server.store.tables import endpoints as endpoint_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,57 +42,38 @@ async def claim(
     raised claim number keeps a late result of the old claim from being recorded. What can no longer
     be attempted, since its endpoint is disabled or deleted or its payload is gone, is ended here.
     """
-    due = (
-        (
-            await conn.execute(
-                select_by_keys(conn.dialect, keys, *deliveries.c).with_for_update(
-                    of=deliveries, skip_locked=True
-                )
-            )
-        )
-        .mappings()
-        .all()
+    held = await _HELD.rows(
+        conn,
+        environment_ids=list({key[0] for key in keys}),
+        message_ids=[key[1] for key in keys],
+        endpoint_ids=[key[2] for key in keys],
     )
     # They were chosen before they were held.
-    due = [row for row in due if row["due_at"] is not None and row["due_at"] <= now]
-    environment_ids = {row["environment_id"] for row in due}
-    payloads = {
-        row.id: row
-        for row in await conn.execute(
-            select(
-                messages.c.id, messages.c.event_type, messages.c.trace_parent, messages.c.payload
-            ).where(
-                within(messages.c.environment_id, environment_ids),
-                among(messages.c.id, {row["message_id"] for row in due}),
-            )
+    due = [row for row in held if row["due_at"] is not None and row["due_at"] <= now]
+    environment_ids = list({row["environment_id"] for row in due})
+    of_due = {"environment_ids": environment_ids}
+    message_rows = {
+        row["id"]: row
+        for row in await _MESSAGES.rows(
+            conn, **of_due, ids=list({row["message_id"] for row in due})
         )
     }
     endpoint_rows = {
         row["id"]: row
-        for row in (
-            await conn.execute(
-                select(
-                    endpoints,
-                    applications.c.deleted_at.label("application_deleted_at"),
-                    applications.c.rate_limit.label("application_rate_limit"),
-                )
-                .join(applications, OF_APPLICATION)
-                .where(
-                    within(endpoints.c.environment_id, environment_ids),
-                    among(endpoints.c.id, {row["endpoint_id"] for row in due}),
-                )
-            )
-        ).mappings()
+        for row in await _ENDPOINTS.rows(
+            conn, **of_due, ids=list({row["endpoint_id"] for row in due})
+        )
     }
-    settings = await environments.find_settings(conn, list(environment_ids))
+    settings = await environments.find_settings(conn, environment_ids)
     destinations = await destinations_of(
         conn, list(endpoint_rows.values()), settings=settings, now=now
     )
     lease_ends_at = now + lease
     claimed: list[DueDelivery] = []
-    ended: dict[int, list[RowMapping]] = {}
+    ended: dict[int, list[Row]] = {}
     for row in due:
-        reason = _obstacle(endpoint_rows[row["endpoint_id"]], payloads[row["message_id"]].payload)
+        message = message_rows[row["message_id"]]
+        reason = _obstacle(endpoint_rows[row["endpoint_id"]], message["payload"])
         if reason is not None:
             ended.setdefault(reason, []).append(row)
             continue
@@ -101,40 +81,38 @@ async def claim(
             DueDelivery(
                 destination=destinations[row["endpoint_id"]],
                 message_id=row["message_id"],
-                event_type=payloads[row["message_id"]].event_type,
-                payload=payloads[row["message_id"]].payload,
+                event_type=message["event_type"],
+                payload=message["payload"],
                 claim=row["claim"] + 1,
                 attempt_count=row["attempt_count"],
                 scheduled_count=row["scheduled_count"],
                 manual=row["manual_requests"] > 0,
                 created_at=row["created_at"],
                 lease_ends_at=lease_ends_at,
-                trace_parent=payloads[row["message_id"]].trace_parent,
+                trace_parent=message["trace_parent"],
             )
         )
-    if claimed:
-        await conn.execute(
-            update(deliveries)
-            .where(BY_KEY)
-            .values(claim=deliveries.c.claim + 1, leased=True, due_at=lease_ends_at),
-            [
-                {
-                    "of_environment": one.destination.environment_id,
-                    "of_message": one.message_id,
-                    "of_endpoint": one.destination.endpoint_id,
-                }
-                for one in claimed
-            ],
-        )
+    await _CLAIM.run(
+        conn,
+        [
+            {
+                "environment_id": one.destination.environment_id,
+                "message_id": one.message_id,
+                "endpoint_id": one.destination.endpoint_id,
+                "claim": one.claim,
+                "leased": True,
+                "due_at": lease_ends_at,
+            }
+            for one in claimed
+        ],
+    )
     changed = await cancel_rows(conn, ended, now=now)
     return Claimed(claimed, len(due) < len(keys), changed)
 
 
 async def next_due_at(conn: AsyncConnection) -> datetime | None:
     """When the next delivery falls due, of whatever environment; None when none is going to."""
-    due_at: datetime | None = await conn.scalar(
-        select(func.min(deliveries.c.due_at)).where(deliveries.c.due_at.is_not(None))
-    )
+    due_at: datetime | None = await _NEXT_DUE_AT.scalar(conn)
     return due_at
 
 
@@ -159,7 +137,7 @@ async def give_back(
         )
 
 
-def _obstacle(endpoint: RowMapping, payload: bytes | None) -> int | None:
+def _obstacle(endpoint: Row, payload: bytes | None) -> int | None:
     """Why a delivery can no longer be attempted; None when it can."""
     if endpoint["application_deleted_at"] is not None:
         return CANCEL_REASON_APPLICATION_DELETED
@@ -175,3 +153,41 @@ def _obstacle(endpoint: RowMapping, payload: bytes | None) -> int | None:
 def _place(delivery: DueDelivery) -> tuple[str, str]:
     """Where it stands in the order in which transactions take deliveries, lest they deadlock."""
     return delivery.message_id, delivery.destination.endpoint_id
+
+
+_HELD = Prepared(
+    lambda dialect: select_by_keys(
+        # All columns, since a delivery that is ended here becomes an event.
+        dialect,
+        None,
+        *deliveries.c,
+    ).with_for_update(of=deliveries, skip_locked=True)
+)
+_MESSAGES = Prepared(
+    select(messages.c.id, messages.c.event_type, messages.c.trace_parent, messages.c.payload).where(
+        within(messages.c.environment_id, texts("environment_ids")),
+        among(messages.c.id, texts("ids")),
+    )
+)
+_ENDPOINTS = Prepared(
+    select(
+        *endpoints.READ_BY_DELIVERY,
+        endpoint_table.c.disabled,
+        endpoint_table.c.deleted_at,
+        applications.c.deleted_at.label("application_deleted_at"),
+    )
+    .join(applications, endpoints.OF_APPLICATION)
+    .where(
+        within(endpoint_table.c.environment_id, texts("environment_ids")),
+        among(endpoint_table.c.id, texts("ids")),
+    )
+)
+_CLAIM = UpdateRows(
+    deliveries,
+    within="environment_id",
+    keys=("message_id", "endpoint_id"),
+    changes=("claim", "leased", "due_at"),
+)
+_NEXT_DUE_AT = Prepared(
+    select(func.min(deliveries.c.due_at)).where(deliveries.c.due_at.is_not(None))
+)

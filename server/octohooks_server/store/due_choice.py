@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, literal, select
+from sqlalchemy import Integer, bindparam, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql import ColumnElement, Select
 
+from octohooks_server.store.database import Prepared
 from octohooks_server.store.deliveries import Key
 from octohooks_server.store.tables import deliveries, endpoints
 
@@ -139,16 +141,26 @@ async def _due(
     endpoint_id: str | None = None,
 ) -> Sequence[Key]:
     """The keys of what is due longest, or of what fell due last, of all or of one endpoint."""
+    if endpoint_id is not None:
+        return await _DUE_LONGEST_OF.tuples(conn, now=now, most=limit, endpoint_id=endpoint_id)
+    return await (_DUE_LAST if newest else _DUE_LONGEST).tuples(conn, now=now, most=limit)
+
+
+def _select_due(*conditions: ColumnElement[bool]) -> Select[tuple[str, str, str]]:
     # All nodes are to be asked, should environments be spread over several: what is due says where
     # it belongs.
-    query = select(
-        deliveries.c.environment_id, deliveries.c.message_id, deliveries.c.endpoint_id
-    ).where(deliveries.c.due_at <= now)
-    if endpoint_id is not None:
-        query = query.where(deliveries.c.endpoint_id == endpoint_id)
-    order = deliveries.c.due_at.desc() if newest else deliveries.c.due_at
-    rows = await conn.execute(query.order_by(order).limit(limit))
-    return [(row.environment_id, row.message_id, row.endpoint_id) for row in rows]
+    return (
+        select(deliveries.c.environment_id, deliveries.c.message_id, deliveries.c.endpoint_id)
+        .where(deliveries.c.due_at <= bindparam("now"), *conditions)
+        .limit(bindparam("most", type_=Integer))
+    )
+
+
+_DUE_LONGEST = Prepared(_select_due().order_by(deliveries.c.due_at))
+_DUE_LAST = Prepared(_select_due().order_by(deliveries.c.due_at.desc()))
+_DUE_LONGEST_OF = Prepared(
+    _select_due(deliveries.c.endpoint_id == bindparam("endpoint_id")).order_by(deliveries.c.due_at)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +177,18 @@ async def _queues(conn: AsyncConnection, after: str, now: datetime) -> Sequence[
 
     Reads a few index entries for each of them, whatever the length of its queue.
     """
+    rows = await _QUEUES.tuples(conn, after=after, now=now, most=_QUEUES_AT_ONCE)
+    return [
+        _Queue(endpoint_id, None if first is None else (environment_id, first, endpoint_id))
+        for endpoint_id, first, environment_id in rows
+    ]
+
+
+def _select_queues() -> Select[tuple[str, str | None, str]]:
     waiting = deliveries.c.due_at.is_not(None)
     queue = (
         select(func.min(deliveries.c.endpoint_id).label("endpoint_id"), literal(1).label("number"))
-        .where(waiting, deliveries.c.endpoint_id > after)
+        .where(waiting, deliveries.c.endpoint_id > bindparam("after"))
         .cte("queue", recursive=True)
     )
     following = (
@@ -178,12 +198,16 @@ async def _queues(conn: AsyncConnection, after: str, now: datetime) -> Sequence[
     )
     queue = queue.union_all(
         select(following, queue.c.number + 1).where(
-            queue.c.endpoint_id.is_not(None), queue.c.number < _QUEUES_AT_ONCE
+            queue.c.endpoint_id.is_not(None),
+            queue.c.number < bindparam("most", type_=Integer),
         )
     )
     first = (
         select(deliveries.c.message_id)
-        .where(deliveries.c.endpoint_id == queue.c.endpoint_id, deliveries.c.due_at <= now)
+        .where(
+            deliveries.c.endpoint_id == queue.c.endpoint_id,
+            deliveries.c.due_at <= bindparam("now"),
+        )
         .order_by(deliveries.c.due_at)
         .limit(1)
         .scalar_subquery()
@@ -193,15 +217,9 @@ async def _queues(conn: AsyncConnection, after: str, now: datetime) -> Sequence[
         .where(endpoints.c.id == queue.c.endpoint_id)
         .scalar_subquery()
     )
-    rows = await conn.execute(
-        select(queue.c.endpoint_id, first.label("first"), environment.label("environment")).where(
-            queue.c.endpoint_id.is_not(None)
-        )
-    )
-    return [
-        _Queue(
-            row.endpoint_id,
-            None if row.first is None else (row.environment, row.first, row.endpoint_id),
-        )
-        for row in rows
-    ]
+    return select(
+        queue.c.endpoint_id, first.label("first"), environment.label("environment")
+    ).where(queue.c.endpoint_id.is_not(None))
+
+
+_QUEUES = Prepared(_select_queues())

@@ -31,6 +31,17 @@ from octohooks_server.store.paging import Page, page_of
 from octohooks_server.store.sealing import keyring_of, place_of_headers
 from octohooks_server.store.tables import applications, endpoints
 
+# What a delivery needs to know of an endpoint, in a statement that joins `OF_APPLICATION`.
+READ_BY_DELIVERY = (
+    endpoints.c.id,
+    endpoints.c.environment_id,
+    endpoints.c.application_id,
+    endpoints.c.url,
+    endpoints.c.headers,
+    endpoints.c.rate_limit,
+    endpoints.c.retry_schedule,
+    applications.c.rate_limit.label("application_rate_limit"),
+)
 # What joins an endpoint with its application.
 OF_APPLICATION = and_(
     same(applications.c.environment_id, endpoints.c.environment_id),
@@ -236,16 +247,9 @@ async def enabled_of(
 
 _ENABLED_OF = Prepared(
     select(
-        endpoints.c.id,
-        endpoints.c.environment_id,
-        endpoints.c.application_id,
-        endpoints.c.url,
+        *READ_BY_DELIVERY,
         endpoints.c.event_types,
         endpoints.c.channels,
-        endpoints.c.headers,
-        endpoints.c.rate_limit,
-        endpoints.c.retry_schedule,
-        applications.c.rate_limit.label("application_rate_limit"),
     )
     .join(applications, OF_APPLICATION)
     .where(

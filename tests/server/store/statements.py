@@ -24,14 +24,9 @@ def statements_of_the_store() -> Iterator[dict[str, Any]]:
         seen.setdefault(text, tuple(arguments))
         return await really_fetch(conn, text, arguments)
 
-    async def run_for_each(conn: AsyncConnection, text: str, rows: Any) -> None:
-        seen.setdefault(text, rows[0])
-        await really_run_for_each(conn, text, rows)
-
-    really_fetch, really_run_for_each = prepared.fetch, prepared.run_for_each
+    really_fetch = prepared.fetch
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(prepared, "fetch", fetch)
-        patch.setattr(prepared, "run_for_each", run_for_each)
         event.listen(Engine, "before_cursor_execute", note)
         try:
             yield seen

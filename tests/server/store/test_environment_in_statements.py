@@ -145,7 +145,8 @@ async def send_again_and_read(world: World, application: str, endpoint: str) -> 
         await attempts.position_before(conn, **of_environment, time=world.now, oldest=0, newest=10)
 
 
-_TOLD = r"{0}\.environment_id (?:=|= ANY \(|IN \(SELECT value FROM json_each\() ?[?$]"
+# `new` is what a statement itself lists.
+_TOLD = r"{0}\.environment_id (?:(?:=|= ANY \(|IN \(SELECT value FROM json_each\() ?[?$]|= new\.)"
 _SAME = r"{0}\.environment_id = \+?\w+\.environment_id|\.environment_id = \+?{0}\.environment_id"
 
 

@@ -60,6 +60,11 @@ class Database(ABC):
         async with self.write() as conn:
             return await work(conn)
 
+    async def run_read(self, work: Work[T]) -> T:
+        """Like `run`, in one transaction like that of `read`."""
+        async with self.read() as conn:
+            return await work(conn)
+
     @abstractmethod
     async def run_migration(self, migrate: Callable[[Connection], None]) -> None:
         """Calls `migrate(connection)` with a synchronous connection, in one transaction.

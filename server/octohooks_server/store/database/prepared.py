@@ -5,7 +5,7 @@ and says how their values are stored, but is not asked when they are run.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,9 @@ Statement = Select[Any] | UpdateBase
 Row = Mapping[str, Any]
 _Convert = Callable[[Any], Any] | None
 
+# Of one statement on SQLite, which allows 32,766 values; no group that is written is much larger.
+_MOST_ROWS = 128
+
 
 class Prepared:
     """A statement of SQLAlchemy's with named parameters."""
@@ -34,13 +37,26 @@ class Prepared:
 
     async def rows(self, conn: AsyncConnection, **parameters: Any) -> list[Row]:
         """Runs it; answers its rows, by the names of their columns."""
+        form = self._form_for(conn)
+        return form.rows(await fetch(conn, form.text, form.arguments(parameters)))
+
+    async def tuples(self, conn: AsyncConnection, **parameters: Any) -> list[tuple[Any, ...]]:
+        """Runs it; answers its rows, each with its values in the order of the columns."""
+        form = self._form_for(conn)
+        return form.tuples(await fetch(conn, form.text, form.arguments(parameters)))
+
+    async def scalar(self, conn: AsyncConnection, **parameters: Any) -> Any:
+        """Runs it; answers the first value of its first row, which it must have."""
+        return (await self.tuples(conn, **parameters))[0][0]
+
+    def _form_for(self, conn: AsyncConnection) -> "_Form":
         form = self._forms.get(conn.dialect.name)
         if form is None:
             statement = self._statement
             if callable(statement):
                 statement = statement(conn.dialect)
             form = self._forms[conn.dialect.name] = _form(statement, conn.dialect)
-        return form.rows(await fetch(conn, form.text, form.arguments(parameters)))
+        return form
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +64,11 @@ class _Form:
     """A statement as one kind of database takes it."""
 
     text: str
-    # In the order in which the driver takes and answers them, with what turns a value into what is
-    # stored, and back.
+    # In the order in which the driver takes them, with what turns a value into what is stored.
     parameters: Sequence[tuple[str, _Convert]]
-    columns: Sequence[tuple[str, _Convert]]
+    # In the order in which the driver answers them, and what turns values of some of them back.
+    columns: Sequence[str]
+    converted: Sequence[tuple[int, Callable[[Any], Any]]]
     # What the statement itself says of its parameters.
     constants: Mapping[str, Any]
 
@@ -63,13 +80,18 @@ class _Form:
         ]
 
     def rows(self, found: Sequence[Sequence[Any]]) -> list[Row]:
-        return [
-            {
-                name: value if convert is None else convert(value)
-                for (name, convert), value in zip(self.columns, row, strict=True)
-            }
-            for row in found
-        ]
+        return [dict(zip(self.columns, values, strict=True)) for values in self.tuples(found)]
+
+    def tuples(self, found: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+        if not self.converted:
+            return list(map(tuple, found))
+        rows = []
+        for row in found:
+            values = list(row)
+            for place, convert in self.converted:
+                values[place] = convert(values[place])
+            rows.append(tuple(values))
+        return rows
 
 
 def _form(statement: Statement, dialect: Dialect) -> _Form:
@@ -81,9 +103,11 @@ def _form(statement: Statement, dialect: Dialect) -> _Form:
             (name, _to_stored(compiled.binds[name].type, dialect))
             for name in compiled.positiontup or ()
         ],
-        columns=[
-            (column.key or "", _from_stored(column.type, dialect))
-            for column in statement.exported_columns
+        columns=[column.key or "" for column in statement.exported_columns],
+        converted=[
+            (place, convert)
+            for place, column in enumerate(statement.exported_columns)
+            if (convert := _from_stored(column.type, dialect)) is not None
         ],
         constants=compiled.params,
     )
@@ -95,16 +119,16 @@ class PreparedRows(ABC):
     def __init__(self, table: Table, columns: Sequence[str]) -> None:
         self._table = table
         self._columns: list[Column[Any]] = [table.c[name] for name in columns]
-        self._texts: dict[str, str] = {}
         self._to_stored: dict[str, Sequence[tuple[str, _Convert]]] = {}
+        # By how many rows a statement takes, for SQLite; PostgreSQL's takes any number.
+        self._texts: dict[tuple[str, int], str] = {}
 
     async def run(self, conn: AsyncConnection, rows: Sequence[Row]) -> None:
-        """Makes the change for all of them, in their order where that makes a difference."""
+        """Makes the change for all of them."""
         if not rows:
             return
         kind = conn.dialect.name
-        if kind not in self._texts:
-            self._texts[kind] = self._text(conn.dialect)
+        if kind not in self._to_stored:
             self._to_stored[kind] = [
                 (column.name, _to_stored(column.type, conn.dialect)) for column in self._columns
             ]
@@ -112,13 +136,24 @@ class PreparedRows(ABC):
             _column([row[name] for row in rows], convert) for name, convert in self._to_stored[kind]
         ]
         if kind == POSTGRESQL:
-            await fetch(conn, self._texts[kind], self._lists(values))
-        else:
-            await run_for_each(conn, self._texts[kind], list(zip(*values, strict=True)))
+            await fetch(conn, self._text(conn.dialect, 0), self._lists(values))
+            return
+        begin = 0
+        for count in _pieces(len(rows)):
+            piece = [column[begin : begin + count] for column in values]
+            arguments = [value for row in zip(*piece, strict=True) for value in row]
+            await fetch(conn, self._text(conn.dialect, count), arguments)
+            begin += count
+
+    def _text(self, dialect: Dialect, count: int) -> str:
+        key = (dialect.name, count)
+        if key not in self._texts:
+            self._texts[key] = self._written(dialect, count)
+        return self._texts[key]
 
     @abstractmethod
-    def _text(self, dialect: Dialect) -> str:
-        """The statement: on PostgreSQL with a list for each column, else with a value for each."""
+    def _written(self, dialect: Dialect, count: int) -> str:
+        """The statement: on PostgreSQL with a list for each column, else for `count` rows."""
 
     def _lists(self, values: list[list[Any]]) -> list[list[Any]]:
         """What PostgreSQL is given, of a list for each column."""
@@ -132,23 +167,21 @@ class PreparedRows(ABC):
         )
         return f"unnest({lists}) AS new ({self._names(columns, dialect)})"
 
+    def _values(self, count: int) -> str:
+        """The rows, each with all columns, for SQLite."""
+        row = f"({', '.join('?' * len(self._columns))})"
+        return f"VALUES {', '.join([row] * count)}"
+
     def _names(self, columns: Sequence[Column[Any]], dialect: Dialect) -> str:
         return ", ".join(dialect.identifier_preparer.quote(column.name) for column in columns)
 
 
-def _column(values: list[Any], convert: _Convert) -> list[Any]:
-    """The values of a column as they are stored."""
-    if convert is None:
-        return values
-    # Many columns have one value for all rows, such as the time.
-    before = values[0]
-    stored = convert(before)
-    converted = []
-    for value in values:
-        if value is not before:
-            before, stored = value, convert(value)
-        converted.append(stored)
-    return converted
+def _pieces(count: int) -> Iterator[int]:
+    """Powers of two that add up to a number, so that few statements serve for any of them."""
+    while count:
+        piece = min(1 << (count.bit_length() - 1), _MOST_ROWS)
+        yield piece
+        count -= piece
 
 
 class InsertRows(PreparedRows):
@@ -157,15 +190,16 @@ class InsertRows(PreparedRows):
     def __init__(self, table: Table) -> None:
         super().__init__(table, table.c.keys())
 
-    def _text(self, dialect: Dialect) -> str:
-        into = f"INSERT INTO {self._table.name} ({self._names(self._columns, dialect)})"
+    def _written(self, dialect: Dialect, count: int) -> str:
+        into = f"INTO {self._table.name} ({self._names(self._columns, dialect)})"
         if dialect.name == POSTGRESQL:
-            return f"{into} SELECT * FROM {self._new(self._columns, dialect)}"
-        return f"{into} VALUES ({', '.join('?' * len(self._columns))})"
+            return f"INSERT {into} SELECT * FROM {self._new(self._columns, dialect)}"
+        # Whoever is told of a failure rolls back, so SQLite need not keep what undoes a statement.
+        return f"INSERT OR FAIL {into} {self._values(count)}"
 
 
 class UpdateRows(PreparedRows):
-    """An UPDATE of `changes` in the rows that are found by the columns `keys`.
+    """An UPDATE of `changes` in the rows that are found by the columns `keys`, each once.
 
     The rows hold `within` too, which tells a database that is spread by that column which of its
     nodes to ask; they are found by `keys` alone.
@@ -181,21 +215,22 @@ class UpdateRows(PreparedRows):
         # Most often there is one, and no node can be told from a list that is joined with.
         return [*values[:-1], list(set(values[-1]))]
 
-    def _text(self, dialect: Dialect) -> str:
+    def _written(self, dialect: Dialect, count: int) -> str:
         names = [dialect.identifier_preparer.quote(column.name) for column in self._columns]
+        equal = [f"{name} = new.{name}" for name in names]
         if dialect.name == POSTGRESQL:
             of_rows, within = self._columns[:-1], self._columns[-1]
-            equal = [f"{name} = new.{name}" for name in names[:-1]]
             all_within = f"ANY (${len(names)}::{_plain_type(within, dialect)}[])"
-            equal.append(f"{names[-1]} = {all_within}")
-            source = f" FROM {self._new(of_rows, dialect)}"
+            equal[-1] = f"{names[-1]} = {all_within}"
+            new = ""
+            source = self._new(of_rows, dialect)
         else:
-            equal = [f"{name} = ?" for name in names]
-            source = ""
+            new = f"WITH new ({', '.join(names)}) AS ({self._values(count)}) "
+            source = "new"
         table = self._table.name
         changes = ", ".join(equal[: self._count])
         found = " AND ".join(f"{table}.{one}" for one in equal[self._count :])
-        return f"UPDATE {table} SET {changes}{source} WHERE {found}"
+        return f"{new}UPDATE {table} SET {changes} FROM {source} WHERE {found}"
 
 
 async def fetch(conn: AsyncConnection, text: str, arguments: Sequence[Any]) -> Any:
@@ -205,9 +240,19 @@ async def fetch(conn: AsyncConnection, text: str, arguments: Sequence[Any]) -> A
     return await conn.run_sync(lambda sync: _driver(sync).execute(text, arguments).fetchall())
 
 
-async def run_for_each(conn: AsyncConnection, text: str, rows: Sequence[Sequence[Any]]) -> None:
-    """Runs a statement once for each row, by SQLite's driver."""
-    await conn.run_sync(lambda sync: _driver(sync).executemany(text, rows))
+def _column(values: list[Any], convert: _Convert) -> list[Any]:
+    """The values of a column as they are stored."""
+    if convert is None:
+        return values
+    # Many columns have one value for all rows, such as the time.
+    before = values[0]
+    stored = convert(before)
+    converted = []
+    for value in values:
+        if value is not before:
+            before, stored = value, convert(value)
+        converted.append(stored)
+    return converted
 
 
 def _driver(connection: Connection | None) -> Any:

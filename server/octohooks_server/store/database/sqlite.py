@@ -64,6 +64,12 @@ class SqliteDatabase(Database):
             async with self._writer.one() as one:
                 return await one.run(work)
 
+    async def run_read(self, work: Work[T]) -> T:
+        """See `Database.run_read`; it takes one trip to the thread of a connection."""
+        with told_errors(self.observe_error), _translated_errors():
+            async with self._readers.one() as one:
+                return await one.run(work)
+
     async def run_migration(self, migrate: Callable[[Connection], None]) -> None:
         """See `Database.run_migration`."""
         async with self.write() as conn:
