@@ -56,6 +56,11 @@ _END_FROZEN_SESSIONS = f"""
                 AND state_change < clock_timestamp() - interval '35 seconds'
         )
 """
+_FIND_FROZEN_SESSIONS = f"SELECT pid, state_change {_FROZEN_SESSIONS}"
+_END_FROZEN_SESSIONS = f"""
+    SELECT pg_terminate_backend(pid) {_FROZEN_SESSIONS}
+        AND (pid, state_change) IN (SELECT * FROM unnest($1::int[], $2::timestamptz[]))
+"""
 # A network that swallows everything is noticed after this.
 _MOST_SECONDS_FOR_A_COMMAND = 40.0
 _SECONDS_AFTER_A_FAILURE = 1.0
@@ -78,6 +83,10 @@ _REFUSED = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatal
 
 class PostgresDatabase(Database):
     """A database in a PostgreSQL server, by a URL as libpq takes it."""
+
+    # A transaction takes some ten trips, and while one waits for them the next group would begin
+    # with the few that have come: 3 ms cost the database more than twice as much under load.
+    linger_seconds = 0.010
 
     def __init__(self, url: str, *, connections: int, keyring: Keyring = NO_KEYS) -> None:
         self._dsn = url
@@ -180,7 +189,14 @@ class PostgresDatabase(Database):
         """
         with told_errors(self.observe_error), _translated_errors():
             async with self._engine.connect() as conn:
-                ended = await conn.exec_driver_sql(_END_FROZEN_SESSIONS)
+                found = (await conn.exec_driver_sql(_FIND_FROZEN_SESSIONS)).all()
+                if not found:
+                    return 0
+                # Looked at twice: what a session does and what it waits for are not read at one
+                # moment, and one that has just ended a long statement seems to be frozen.
+                ended = await conn.exec_driver_sql(
+                    _END_FROZEN_SESSIONS, tuple(list(column) for column in zip(*found, strict=True))
+                )
                 return len(ended.all())
 
     async def listen(self, hear: Callable[[str], None], connected: Callable[[], None]) -> None:
