@@ -2,8 +2,8 @@
 
 A durable commit costs the same for one row and for a hundred, so throughput comes from sharing it.
 A lone piece is committed at once. While another group is being written, what arrives waits for the
-next one; and under load a group lingers a few milliseconds before it is written, since SQLite
-commits faster than requests arrive one by one and groups would stay at one.
+next one; and under load a group lingers a few milliseconds before it is written, since a database
+commits faster than requests arrive one by one and groups would stay small.
 """
 
 import asyncio
@@ -20,7 +20,6 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _LARGEST_GROUP = 200
-_LINGER_SECONDS = 0.003
 
 Write = Callable[
     [AsyncConnection, Sequence[Item]], Coroutine[Any, Any, Sequence[Result | OctohooksError]]
@@ -99,7 +98,7 @@ class GroupCommit(Generic[Item, Result]):
             follows_another = False
             while self._waiting:
                 if follows_another and len(self._waiting) < _LARGEST_GROUP:
-                    await asyncio.sleep(_LINGER_SECONDS)
+                    await asyncio.sleep(self._database.linger_seconds)
                 else:
                     # Whatever is ready to run in this turn of the loop may still join.
                     await asyncio.sleep(0)

@@ -45,8 +45,8 @@ _LIMITS = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_tim
 # Sessions whose client has stopped, in a state in which no timeout of PostgreSQL ends them: where a
 # statement is prepared and not run yet, and where a result is not taken. The latter may have run
 # for as long as a statement may before.
-_END_FROZEN_SESSIONS = f"""
-    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+_FROZEN_SESSIONS = f"""
+    FROM pg_stat_activity
     WHERE datname = current_database() AND usename = current_user
         AND application_name = '{_APPLICATION_NAME}'
         AND (
