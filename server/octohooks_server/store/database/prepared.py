@@ -7,6 +7,8 @@ and says how their values are stored, but is not asked when they are run.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Column, Table
@@ -119,7 +121,9 @@ class PreparedRows(ABC):
     def __init__(self, table: Table, columns: Sequence[str]) -> None:
         self._table = table
         self._columns: list[Column[Any]] = [table.c[name] for name in columns]
-        self._to_stored: dict[str, Sequence[tuple[str, _Convert]]] = {}
+        self._values_of = itemgetter(*columns)
+        # The places of the columns whose values are not stored as they are, with what turns them.
+        self._to_stored: dict[str, Sequence[tuple[int, Callable[[Any], Any]]]] = {}
         # By how many rows a statement takes, for SQLite; PostgreSQL's takes any number.
         self._texts: dict[tuple[str, int], str] = {}
 
@@ -127,23 +131,35 @@ class PreparedRows(ABC):
         """Makes the change for all of them."""
         if not rows:
             return
-        kind = conn.dialect.name
-        if kind not in self._to_stored:
-            self._to_stored[kind] = [
-                (column.name, _to_stored(column.type, conn.dialect)) for column in self._columns
-            ]
-        values = [
-            _column([row[name] for row in rows], convert) for name, convert in self._to_stored[kind]
-        ]
-        if kind == POSTGRESQL:
-            await fetch(conn, self._text(conn.dialect, 0), self._lists(values))
+        columns = self._stored(rows, conn.dialect)
+        if conn.dialect.name == POSTGRESQL:
+            await self._run_on_postgresql(conn, columns)
             return
         begin = 0
         for count in _pieces(len(rows)):
-            piece = [column[begin : begin + count] for column in values]
-            arguments = [value for row in zip(*piece, strict=True) for value in row]
-            await fetch(conn, self._text(conn.dialect, count), arguments)
+            piece = zip(*(column[begin : begin + count] for column in columns), strict=True)
+            text = self._text(conn.dialect, count)
+            await fetch(conn, text, tuple(chain.from_iterable(piece)))
             begin += count
+
+    @abstractmethod
+    async def _run_on_postgresql(
+        self, conn: AsyncConnection, columns: Sequence[Sequence[Any]]
+    ) -> None:
+        """Makes it for rows of which the values of each column are given, as they are stored."""
+
+    def _stored(self, rows: Sequence[Row], dialect: Dialect) -> list[Sequence[Any]]:
+        """The values of each column, as they are stored."""
+        if dialect.name not in self._to_stored:
+            self._to_stored[dialect.name] = [
+                (place, convert)
+                for place, column in enumerate(self._columns)
+                if (convert := _to_stored(column.type, dialect)) is not None
+            ]
+        columns: list[Sequence[Any]] = list(zip(*map(self._values_of, rows), strict=True))
+        for place, convert in self._to_stored[dialect.name]:
+            columns[place] = _converted(columns[place], convert)
+        return columns
 
     def _text(self, dialect: Dialect, count: int) -> str:
         key = (dialect.name, count)
@@ -153,11 +169,7 @@ class PreparedRows(ABC):
 
     @abstractmethod
     def _written(self, dialect: Dialect, count: int) -> str:
-        """The statement: on PostgreSQL with a list for each column, else for `count` rows."""
-
-    def _lists(self, values: list[list[Any]]) -> list[list[Any]]:
-        """What PostgreSQL is given, of a list for each column."""
-        return values
+        """The statement, for `count` rows on SQLite."""
 
     def _new(self, columns: Sequence[Column[Any]], dialect: Dialect) -> str:
         """The first columns of all rows as a table named `new`, for PostgreSQL."""
@@ -190,12 +202,22 @@ class InsertRows(PreparedRows):
     def __init__(self, table: Table) -> None:
         super().__init__(table, table.c.keys())
 
+    async def _run_on_postgresql(
+        self, conn: AsyncConnection, columns: Sequence[Sequence[Any]]
+    ) -> None:
+        # COPY takes half of the time of an INSERT here, and a tenth less there.
+        await _driver(conn.sync_connection).copy_records_to_table(
+            self._table.name,
+            columns=self._table.c.keys(),
+            records=zip(*columns, strict=True),
+        )
+
     def _written(self, dialect: Dialect, count: int) -> str:
-        into = f"INTO {self._table.name} ({self._names(self._columns, dialect)})"
-        if dialect.name == POSTGRESQL:
-            return f"INSERT {into} SELECT * FROM {self._new(self._columns, dialect)}"
         # Whoever is told of a failure rolls back, so SQLite need not keep what undoes a statement.
-        return f"INSERT OR FAIL {into} {self._values(count)}"
+        return (
+            f"INSERT OR FAIL INTO {self._table.name} ({self._names(self._columns, dialect)})"
+            f" {self._values(count)}"
+        )
 
 
 class UpdateRows(PreparedRows):
@@ -211,9 +233,12 @@ class UpdateRows(PreparedRows):
         super().__init__(table, [*changes, *keys, within])
         self._count = len(changes)
 
-    def _lists(self, values: list[list[Any]]) -> list[list[Any]]:
+    async def _run_on_postgresql(
+        self, conn: AsyncConnection, columns: Sequence[Sequence[Any]]
+    ) -> None:
         # Most often there is one, and no node can be told from a list that is joined with.
-        return [*values[:-1], list(set(values[-1]))]
+        lists = [*map(list, columns[:-1]), list(set(columns[-1]))]
+        await fetch(conn, self._text(conn.dialect, 0), lists)
 
     def _written(self, dialect: Dialect, count: int) -> str:
         names = [dialect.identifier_preparer.quote(column.name) for column in self._columns]
@@ -240,10 +265,8 @@ async def fetch(conn: AsyncConnection, text: str, arguments: Sequence[Any]) -> A
     return await conn.run_sync(lambda sync: _driver(sync).execute(text, arguments).fetchall())
 
 
-def _column(values: list[Any], convert: _Convert) -> list[Any]:
+def _converted(values: Sequence[Any], convert: Callable[[Any], Any]) -> list[Any]:
     """The values of a column as they are stored."""
-    if convert is None:
-        return values
     # Many columns have one value for all rows, such as the time.
     before = values[0]
     stored = convert(before)
