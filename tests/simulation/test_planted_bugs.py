@@ -79,7 +79,7 @@ def test_a_lease_shorter_than_the_timeout_is_found(monkeypatch: pytest.MonkeyPat
 
     def heedless(self: delivery_loop.DeliveryLoop, claimed: Sequence[DueDelivery]) -> None:
         far = datetime.max.replace(tzinfo=UTC)
-        hand_over(self, [replace(one, lease_ends_at=far) for one in claimed])
+        hand_over(self, [one._replace(lease_ends_at=far) for one in claimed])
 
     monkeypatch.setattr(plan, "plan_of", short)
     monkeypatch.setattr(delivery_loop.DeliveryLoop, "hand_over", heedless)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 import structlog
@@ -57,11 +56,14 @@ class Acceptance:
 
     async def accept_one(self, draft: Draft) -> Accepted:
         """Stores a message together with others that arrive at the same time."""
-        traces = _Traces(self._begin_trace)
-        with traces:
-            (traced,) = traces.begin([draft])
-            accepted = await self._group.submit(traced)
-            traces.end([accepted])
+        if self._begin_trace is None:
+            accepted = await self._group.submit(draft)
+        else:
+            traces = _Traces(self._begin_trace)
+            with traces:
+                (traced,) = traces.begin([draft])
+                accepted = await self._group.submit(traced)
+                traces.end([accepted])
         self._note([accepted])
         return accepted
 
@@ -127,7 +129,7 @@ class _Traces:
         traces = [self._begin(metadata) for _ in drafts]
         self._open.extend(traces)
         return [
-            replace(draft, trace_parent=trace.parent)
+            draft._replace(trace_parent=trace.parent)
             for draft, trace in zip(drafts, traces, strict=True)
         ]
 

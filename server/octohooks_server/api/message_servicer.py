@@ -83,9 +83,11 @@ class MessageServicer(MessageServiceServicer):
                 f"A batch holds 1 to {MAX_BATCH} messages, not {len(request.requests)}.",
             )
         checks.done()
-        # What is compared under an idempotency key is the request as it came.
-        sent = BatchCreateMessagesRequest()
-        sent.CopyFrom(request)
+        sent = request
+        if current_call().idempotency_key is not None:
+            # What is compared under it is the request as it came.
+            sent = BatchCreateMessagesRequest()
+            sent.CopyFrom(request)
         # Before the transaction: it may read, for which it would want a second connection.
         drafts = [await self._draft_or_failure(one) for one in request.requests]
 
@@ -203,7 +205,8 @@ class MessageServicer(MessageServiceServicer):
             await check()
             yield request
 
-    async def _publish_one(self, request: PublishMessagesRequest) -> CreateMessageResult:
+    async def _publish_one(self, request: PublishMessagesRequest) -> PublishMessagesResponse:
+        response = PublishMessagesResponse()
         try:
             checks = Checks()
             checks.text("idempotency_key", request.idempotency_key, most=_MAX_IDEMPOTENCY_KEY)
@@ -211,9 +214,10 @@ class MessageServicer(MessageServiceServicer):
             draft = await self._drafts.draft(
                 request.message, idempotency_key=request.idempotency_key or None
             )
-            return _result(await self._acceptance.accept_one(draft))
+            _tell(response.result, await self._acceptance.accept_one(draft))
         except OctohooksError as error:
-            return CreateMessageResult(failure=failure_of(error))
+            _tell(response.result, error)
+        return response
 
     async def _draft_or_failure(self, request: CreateMessageRequest) -> Draft | OctohooksError:
         try:
@@ -228,15 +232,19 @@ async def _accept_each(
     """Accepts those that can be, together; the results are in the order of the requests."""
     good = [draft for draft in drafts if isinstance(draft, Draft)]
     accepted = iter(await accept(conn, good) if good else [])
-    return BatchCreateMessagesResponse(
-        results=[_result(next(accepted) if isinstance(draft, Draft) else draft) for draft in drafts]
-    )
+    response = BatchCreateMessagesResponse()
+    for draft in drafts:
+        result = next(accepted) if isinstance(draft, Draft) else draft
+        _tell(response.results.add(), result)
+    return response
 
 
-def _result(accepted: Accepted | OctohooksError) -> CreateMessageResult:
+def _tell(result: CreateMessageResult, accepted: Accepted | OctohooksError) -> None:
+    """Writes what came of a message into the place that is kept for it in a response."""
     if isinstance(accepted, OctohooksError):
-        return CreateMessageResult(failure=failure_of(accepted))
-    return CreateMessageResult(message=accepted.message)
+        result.failure.CopyFrom(failure_of(accepted))
+    else:
+        result.message.CopyFrom(accepted.message)
 
 
 def _check_references(application: str, message: str) -> None:

@@ -1,13 +1,10 @@
 """The stream of messages: many are stored at once, and each is acknowledged in its turn."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
 
-from octohooks.v1.message_service_pb2 import (
-    CreateMessageResult,
-    PublishMessagesRequest,
-    PublishMessagesResponse,
-)
+from octohooks.v1.message_service_pb2 import PublishMessagesRequest, PublishMessagesResponse
 
 from octohooks_server.api.stopping import stopping_error
 
@@ -15,25 +12,26 @@ from octohooks_server.api.stopping import stopping_error
 # them, so a caller that is faster than the disk has to wait.
 _WINDOW = 256
 
-_Taken = asyncio.Task[CreateMessageResult] | BaseException | None
+_Taken = asyncio.Task[PublishMessagesResponse] | BaseException | None
 
 
 async def publish(
     requests: AsyncIterator[PublishMessagesRequest],
-    accept: Callable[[PublishMessagesRequest], Awaitable[CreateMessageResult]],
+    accept: Callable[[PublishMessagesRequest], Coroutine[Any, Any, PublishMessagesResponse]],
     stopping: asyncio.Event,
 ) -> AsyncIterator[PublishMessagesResponse]:
-    """Accepts each request and answers its result, in the order of the requests.
+    """Accepts each request and answers what came of it, in the order of the requests.
 
     When `stopping` is set, no more requests are read; what was read is acknowledged, and the stream
     ends with Unavailable.
     """
+    loop = asyncio.get_running_loop()
     taken: asyncio.Queue[_Taken] = asyncio.Queue(maxsize=_WINDOW)
 
     async def read() -> None:
         try:
             async for request in requests:
-                await taken.put(asyncio.ensure_future(accept(request)))
+                await taken.put(loop.create_task(accept(request)))
             await taken.put(None)
         except Exception as error:
             await taken.put(error)
@@ -51,7 +49,9 @@ async def publish(
             if isinstance(one, BaseException):
                 raise one
             number += 1
-            yield PublishMessagesResponse(number=number, result=await one)
+            response = await one
+            response.number = number
+            yield response
     finally:
         reader.cancel()
         stopper.cancel()

@@ -23,6 +23,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._reader = ResponseReader(head_only=head_only)
         self._transport: asyncio.Transport | None = None
+        self._poll: select.poll | None = None
         self._waiter: asyncio.Future[None] | None = None
         # Of the newest answer: whether there is nothing more to wait for, and why in vain.
         self._ended = False
@@ -53,12 +54,9 @@ class Connection(asyncio.Protocol):
 
         The transport tells only once the event loop gets round to it, which may be too late.
         """
-        socket = self._transport.get_extra_info("socket") if self._transport is not None else None
-        if socket is None:
+        if self._transport is None or self._poll is None:
             return False
-        poll = select.poll()
-        poll.register(socket.fileno(), select.POLLIN)
-        return not poll.poll(0)
+        return not self._poll.poll(0)
 
     def close(self) -> None:
         """Ends it at once.
@@ -118,6 +116,10 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are none by type.
         self._transport = cast(asyncio.Transport, transport)
+        socket = transport.get_extra_info("socket")
+        if socket is not None:
+            self._poll = select.poll()
+            self._poll.register(socket.fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         if self._ended:

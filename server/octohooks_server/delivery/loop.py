@@ -55,7 +55,9 @@ class DeliveryLoop:
         self._feed = feed
         self._bounds = bounds
         self._clock = clock
-        self._time = asyncio.get_running_loop().time
+        # Asked for once, since Python 3.11 asks the system for the process each time.
+        self._event_loop = asyncio.get_running_loop()
+        self._time = self._event_loop.time
         turn_clock = TurnClock(clock, self._time)
         self._attempts = Attempts(sender=sender, outcomes=outcomes, clock=turn_clock, random=random)
         self._lanes = Lanes(bounds, clock=turn_clock, begin=self._begin, give_back=self._return)
@@ -239,7 +241,7 @@ class DeliveryLoop:
                 await self._wake.wait()
 
     def _begin(self, delivery: DueDelivery) -> None:
-        task = asyncio.create_task(self._attempt(delivery), context=self._context.copy())
+        task = self._event_loop.create_task(self._attempt(delivery), context=self._context.copy())
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 

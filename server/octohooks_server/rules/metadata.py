@@ -11,6 +11,8 @@ def metadata_problem(metadata: Mapping[str, str]) -> str | None:
 
     The size is that of the shortest JSON in UTF-8.
     """
+    if not metadata:
+        return None
     text = json.dumps(dict(metadata), ensure_ascii=False, separators=(",", ":"))
     size = len(text.encode())
     if size > MAX_BYTES:

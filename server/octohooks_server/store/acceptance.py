@@ -1,10 +1,10 @@
 """Acceptance: a message, its deliveries and its idempotent answer become durable together."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from octohooks.v1.application_pb2 import Application
 from octohooks.v1.message_pb2 import Message
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -24,8 +24,7 @@ _INSERT_MESSAGES = InsertRows(messages)
 _INSERT_DELIVERIES = InsertRows(deliveries)
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """A checked message that waits to be accepted."""
 
     environment_id: str
@@ -44,8 +43,7 @@ class Draft:
     trace_parent: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """A message as it was stored, without its payload."""
 
     message: Message
@@ -116,6 +114,8 @@ class _Group:
         self._now = now
         self._lease = lease
         self._may_claim = may_claim
+        self._create_time = values.timestamp(now)
+        self._expire_times: dict[datetime, Timestamp | None] = {}
         self._delivery_rows: list[dict[str, Any]] = []
         self._stored: list[tuple[Draft, Message]] = []
         self.accepted: dict[str, Accepted] = {}
@@ -151,10 +151,32 @@ class _Group:
             stored.update(made.scalars())
         for id, (draft, row) in rows.items():
             if id in stored:
-                self._stored.append((draft, _stored_message(draft.message, row)))
+                self._stored.append((draft, self._stored_message(draft.message, row)))
             else:
                 refused[id] = AlreadyExists("message", draft.message.uid)
         return refused
+
+    def _stored_message(self, message: Message, row: Mapping[str, Any]) -> Message:
+        """The message as it was stored, without its payload."""
+        expires_at = row["payload_expires_at"]
+        if expires_at not in self._expire_times:
+            self._expire_times[expires_at] = values.timestamp(expires_at)
+        stored = Message(
+            id=message.id,
+            uid=message.uid,
+            application=row["application_id"],
+            event_type=message.event_type,
+            payload_retention=values.duration(row["payload_retention"]),
+            payload_expire_time=self._expire_times[expires_at],
+            create_time=self._create_time,
+        )
+        # Most have none, and protobuf takes as long to copy an empty collection as all of the
+        # others.
+        if row["channels"]:
+            stored.channels.extend(row["channels"])
+        if row["tags"]:
+            stored.tags.update(row["tags"])
+        return stored
 
     async def store_deliveries(self, conn: AsyncConnection) -> None:
         """Inserts a delivery for each endpoint that wants one of the stored messages."""
@@ -329,21 +351,3 @@ def _message_row(
         "trace_parent": draft.trace_parent,
         "payload": message.payload,
     }
-
-
-def _stored_message(message: Message, row: Mapping[str, Any]) -> Message:
-    stored = Message(
-        id=message.id,
-        uid=message.uid,
-        application=row["application_id"],
-        event_type=message.event_type,
-        payload_retention=values.duration(row["payload_retention"]),
-        payload_expire_time=values.timestamp(row["payload_expires_at"]),
-        create_time=values.timestamp(row["created_at"]),
-    )
-    # Most have none, and protobuf takes as long to copy an empty collection as all of the others.
-    if row["channels"]:
-        stored.channels.extend(row["channels"])
-    if row["tags"]:
-        stored.tags.update(row["tags"])
-    return stored

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -34,8 +35,7 @@ class Destination:
     obstacle: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class DueDelivery:
+class DueDelivery(NamedTuple):
     """A delivery that this server has claimed and may attempt until `lease_ends_at`."""
 
     destination: Destination
@@ -55,8 +55,7 @@ class DueDelivery:
     trace_parent: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What came of one attempt, and what is to follow."""
 
     delivery: DueDelivery

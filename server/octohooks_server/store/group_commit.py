@@ -65,7 +65,9 @@ class GroupCommit(Generic[Item, Result]):
         self._writer: asyncio.Task[None] | None = None
         # What belongs to the call that a group began with belongs to none of the others.
         self._context = copy_context()
-        self._time = asyncio.get_running_loop().time
+        # Asked for once, since Python 3.11 asks the system for the process each time.
+        self._loop = asyncio.get_running_loop()
+        self._time = self._loop.time
         self._last_progress = self._time()
 
     async def submit(self, item: Item) -> Result:
@@ -74,11 +76,13 @@ class GroupCommit(Generic[Item, Result]):
         Cancelled before its group is written, nothing of the item is stored; cancelled later, all
         of it is.
         """
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Result] = self._loop.create_future()
         self._waiting.append((item, future))
         if self._writer is None:
             self._last_progress = self._time()
-            self._writer = asyncio.create_task(self._write_groups(), context=self._context.copy())
+            self._writer = self._loop.create_task(
+                self._write_groups(), context=self._context.copy()
+            )
             self._writer.add_done_callback(self._ended)
         return await future
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from octohooks.v1.attempt_pb2 import (
     ATTEMPT_OUTCOME_FAILED,
@@ -52,8 +52,7 @@ from octohooks_server.store.tables import applications, attempts, deliveries, me
 from octohooks_server.store.tables import endpoints as endpoint_table
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(NamedTuple):
     """What the recording of one outcome led to."""
 
     # False when a newer claim exists: the outcome came too late and changed nothing.
@@ -201,7 +200,21 @@ def _ended_at(row: Row, status: int, now: datetime) -> datetime:
 
 def _notices(attempt: Mapping[str, Any], status_before: int) -> Iterator[Notice]:
     """What the attempt is worth telling the environment's owner."""
-    data = {
+    if attempt["outcome"] == ATTEMPT_OUTCOME_SUCCEEDED:
+        if attempt["number"] > FAILING_AT_FAILURE and status_before != DELIVERY_STATUS_SUCCEEDED:
+            yield _notice(attempt, ATTEMPT_RECOVERED, _facts(attempt))
+        return
+    if attempt["number"] == FAILING_AT_FAILURE:
+        yield _notice(attempt, ATTEMPT_FAILING, _facts(attempt))
+    if (
+        attempt["delivery_status"] == DELIVERY_STATUS_FAILED
+        and status_before == DELIVERY_STATUS_PENDING
+    ):
+        yield _notice(attempt, ATTEMPT_EXHAUSTED, _facts(attempt))
+
+
+def _facts(attempt: Mapping[str, Any]) -> Mapping[str, str | int]:
+    return {
         "endpoint": attempt["endpoint_id"],
         "message": attempt["message_id"],
         "event_type": attempt["event_type"],
@@ -209,17 +222,6 @@ def _notices(attempt: Mapping[str, Any], status_before: int) -> Iterator[Notice]
         "attempt_number": attempt["number"],
         "response_status": attempt["response_status"],
     }
-    if attempt["outcome"] == ATTEMPT_OUTCOME_SUCCEEDED:
-        if attempt["number"] > FAILING_AT_FAILURE and status_before != DELIVERY_STATUS_SUCCEEDED:
-            yield _notice(attempt, ATTEMPT_RECOVERED, data)
-        return
-    if attempt["number"] == FAILING_AT_FAILURE:
-        yield _notice(attempt, ATTEMPT_FAILING, data)
-    if (
-        attempt["delivery_status"] == DELIVERY_STATUS_FAILED
-        and status_before == DELIVERY_STATUS_PENDING
-    ):
-        yield _notice(attempt, ATTEMPT_EXHAUSTED, data)
 
 
 def _notice(attempt: Mapping[str, Any], event_type: str, data: Mapping[str, str | int]) -> Notice:
@@ -281,7 +283,7 @@ def _attempt_row(
         "response_body_truncated": outcome.response_body_truncated,
         "delivery_status": status,
         "next_attempt_at": due_at,
-        "response_headers": [list(pair) for pair in outcome.response_headers],
+        "response_headers": outcome.response_headers,
         "response_body": outcome.response_body or None,
     }
 
