@@ -21,11 +21,12 @@ def system_clock() -> datetime:
     return datetime.now(UTC)
 
 
+_BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
 def seconds_since_boot() -> float:
     """Real time that passed, with the time that the machine slept where the system tells it."""
-    if hasattr(time, "CLOCK_BOOTTIME"):
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()
+    return time.clock_gettime(_BOOT_CLOCK)
 
 
 class SteadyClock:

@@ -58,6 +58,8 @@ class Transport:
             ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
             ("grpc.max_concurrent_streams", MAX_STREAMS_PER_CONNECTION),
             ("grpc.max_allowed_incoming_connections", settings.max_connections),
+            # Nobody can ask for what gRPC would note about each call.
+            ("grpc.enable_channelz", 0),
             # Idle ones end by it too: gRPC's own limit for them is an error in clients' logs.
             ("grpc.max_connection_age_ms", _milliseconds(settings.max_connection_age)),
             ("grpc.max_connection_age_grace_ms", _milliseconds(CONNECTION_AGE_GRACE)),

@@ -57,6 +57,7 @@ class Authenticator:
         self._database = database
         self._operator_hash = hash_key(operator_key)
         self._clock = clock
+        self._loop_time = asyncio.get_running_loop().time
         self._known: dict[bytes, _Known] = {}
         self._used_at: dict[str, datetime] = {}
         self._changed = asyncio.Event()
@@ -132,7 +133,7 @@ class Authenticator:
         return uses
 
     async def _find(self, key_hash: bytes) -> _Known:
-        seconds = asyncio.get_running_loop().time()
+        seconds = self._loop_time()
         if seconds >= self._forget_at or len(self._known) >= _MOST_REMEMBERED:
             self._known.clear()
             self._forget_at = seconds + _REMEMBERED_SECONDS

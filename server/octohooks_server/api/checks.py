@@ -89,6 +89,8 @@ class Checks:
 
     def channels(self, field: str, channels: Sequence[str], *, most: int) -> None:
         """Channels, or nothing."""
+        if not channels:
+            return
         self.problem(field, channel_count_problem(channels, limit=most))
         for index, channel in enumerate(channels[:most]):
             self.problem(f"{field}[{index}]", channel_problem(channel))

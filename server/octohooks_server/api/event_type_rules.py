@@ -60,7 +60,8 @@ class EventTypeRules:
         schema, when the environment enforces schemas; it names the place in the payload and holds
         none of its values. The payload must be JSON.
         """
-        rules = await self._rules((environment_id, message.event_type))
+        key = (environment_id, message.event_type)
+        rules = self._fresh(key) or await self._read_together(key)
         if rules.archived:
             raise FailedPrecondition(
                 f"The event type {message.event_type} is archived, so no new message may name it.",
@@ -85,11 +86,14 @@ class EventTypeRules:
             # What is being read may be from before the change.
             del self._reading[key]
 
-    async def _rules(self, key: _Key) -> _Rules:
+    def _fresh(self, key: _Key) -> _Rules | None:
         known = self._known.get(key)
-        if known is not None and self._monotonic() < known.fresh_until:
-            self._known.move_to_end(key)
-            return known
+        if known is None or self._monotonic() >= known.fresh_until:
+            return None
+        self._known.move_to_end(key)
+        return known
+
+    async def _read_together(self, key: _Key) -> _Rules:
         # Whoever comes while it is read waits for the same reading.
         reading = self._reading.get(key)
         if reading is None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from random import getrandbits
 from time import perf_counter
-from typing import Any, NoReturn, Protocol, TypeAlias
+from typing import Any, NoReturn, Protocol
 
 import grpc
 import structlog
@@ -25,6 +25,7 @@ from octohooks_server.api.caller import Call, Context, set_call
 from octohooks_server.api.calls_under_way import CallsUnderWay
 from octohooks_server.api.confinement import confine, names_application
 from octohooks_server.api.enums import has_enums, unknown_enum_values
+from octohooks_server.api.generic_handlers import GenericHandlers, Handler
 from octohooks_server.api.request_limits import MAX_BATCH, RequestLimits
 from octohooks_server.api.status import internal, not_implemented, status_of
 from octohooks_server.errors import InvalidArgument, OctohooksError
@@ -37,8 +38,6 @@ _REQUEST_ID = "request-id"
 _SANE_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _MAX_IDEMPOTENCY_KEY = 256
 log = structlog.get_logger()
-
-Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
 class CallEnded(Protocol):
@@ -65,7 +64,7 @@ class _Method:
     client_streams: bool
 
 
-class Gate:
+class Gate(GenericHandlers):
     """Guards the methods of Octohooks' own services; services are added to this, not to the server.
 
     Requests arrive here as bytes, since gRPC would answer malformed ones as INTERNAL. Every answer,
@@ -83,15 +82,12 @@ class Gate:
         call_ended: CallEnded = tell_nobody,
     ) -> None:
         """`call_ended` is told of every call, whether it was answered, refused or given up."""
-        self._server = server
+        super().__init__(server)
         self._authenticator = authenticator
         self._database = database
         self._limits = limits
         self._calls = calls
         self._call_ended = call_ended
-
-    def add_generic_rpc_handlers(self, handlers: object) -> None:
-        """Generated code offers each service in two ways; one of them is enough."""
 
     def add_registered_method_handlers(
         self, service_name: str, handlers: Mapping[str, Handler]
@@ -105,9 +101,7 @@ class Gate:
             name: self._guard(service.methods_by_name[name], handler)
             for name, handler in handlers.items()
         }
-        self._server.add_generic_rpc_handlers(
-            [grpc.method_handlers_generic_handler(service_name, guarded)]
-        )
+        super().add_registered_method_handlers(service_name, guarded)
 
     def _guard(self, descriptor: MethodDescriptor, handler: Handler) -> Handler:
         method = _Method(

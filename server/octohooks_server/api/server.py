@@ -46,6 +46,7 @@ from octohooks_server.api.environment_servicer import EnvironmentServicer
 from octohooks_server.api.event_type_rules import EventTypeRules
 from octohooks_server.api.event_type_servicer import EventTypeServicer
 from octohooks_server.api.gate import CallEnded, Gate, tell_nobody
+from octohooks_server.api.generic_handlers import GenericHandlers
 from octohooks_server.api.gone_peers import keep_quiet_about_gone_peers
 from octohooks_server.api.health_servicer import HealthServicer
 from octohooks_server.api.job_servicer import JobServicer
@@ -159,7 +160,8 @@ def build_server(
             gate, dependencies, authenticator, wall, acceptance, changes, watches, key_limits
         )
     health = HealthServicer(dependencies.stopping)
-    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    handlers: Any = GenericHandlers(server)
+    health_pb2_grpc.add_HealthServicer_to_server(health, handlers)
     if with_reflection:
         health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
         add_reflection(server, [*service_names, health_name], dependencies.stopping)

@@ -5,6 +5,7 @@ Each check returns what is wrong as a sentence, or None.
 
 import re
 from collections.abc import Collection
+from functools import lru_cache
 
 from octohooks_server.rules.ids import PREFIXES, looks_like_an_id
 
@@ -25,6 +26,7 @@ def uid_problem(uid: str) -> str | None:
     return None
 
 
+@lru_cache(maxsize=1000)
 def event_type_problem(event_type: str) -> str | None:
     """Event types are named, not described, by this."""
     if not _EVENT_TYPE.fullmatch(event_type):

@@ -34,6 +34,9 @@ class ThreadedConnection:
     def __init__(self, engine: Engine) -> None:
         """`engine` must begin transactions by itself, and keep a connection for this place."""
         self._engine = engine
+        # Made in the thread, and used for one transaction after the other: to take one from the
+        # engine for each would cost as much as to begin and end it.
+        self._connection: Connection | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database")
 
     @asynccontextmanager
@@ -42,7 +45,9 @@ class ThreadedConnection:
         opened = ExitStack()
 
         def begin() -> Connection:
-            return opened.enter_context(self._engine.begin())
+            connection = self._connected()
+            opened.enter_context(connection.begin())
+            return connection
 
         try:
             yield _Connection(await self.call(begin), self.call)
@@ -63,12 +68,23 @@ class ThreadedConnection:
 
     async def close(self) -> None:
         """Closes the engine's connections that nobody uses, and ends the thread."""
-        await self.call(self._engine.dispose)
+        await self.call(self._disconnect)
         self._thread.shutdown()
 
     def _run(self, work: Work[T]) -> T:
-        with self._engine.begin() as connection:
+        connection = self._connected()
+        with connection.begin():
             return _finished(work(_Connection(connection, _at_once)))
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        return self._connection
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._engine.dispose()
 
 
 async def _at_once(call: Callable[[], T]) -> T:
