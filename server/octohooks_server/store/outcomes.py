@@ -304,15 +304,10 @@ async def _drop_bodies_without_payload(
     with_body = [row for row in rows if row["response_body"]]
     if not with_body:
         return
-    gone = set(
-        await conn.scalars(
-            select(messages.c.id).where(
-                within(messages.c.environment_id, environment_ids),
-                among(messages.c.id, {row["message_id"] for row in with_body}),
-                messages.c.payload.is_(None),
-            )
-        )
+    found = await _WITHOUT_PAYLOAD.tuples(
+        conn, environment_ids=environment_ids, ids=list({row["message_id"] for row in with_body})
     )
+    gone = {id for (id,) in found}
     for row in with_body:
         if row["message_id"] in gone:
             row["response_body"] = None
@@ -441,6 +436,13 @@ _ENDPOINT_STATES = Prepared(
     )
     .order_by(endpoint_table.c.id)
     .with_for_update(of=endpoint_table)
+)
+_WITHOUT_PAYLOAD = Prepared(
+    select(messages.c.id).where(
+        within(messages.c.environment_id, texts("environment_ids")),
+        among(messages.c.id, texts("ids")),
+        messages.c.payload.is_(None),
+    )
 )
 _INSERT_ATTEMPTS = InsertRows(attempts)
 _UPDATE_DELIVERIES = UpdateRows(
