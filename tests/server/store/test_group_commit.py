@@ -242,7 +242,7 @@ async def test_settling_what_never_had_anything_returns_at_once(database: Databa
 async def test_a_lone_item_does_not_linger(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "linger_seconds", 3600)
+    monkeypatch.setattr("octohooks_server.store.group_commit._LINGER_SECONDS", 3600)
     names = Names()
     commits: GroupCommit[str, int] = GroupCommit(database, names.write, names.take_note)
     for name in numbered(3):

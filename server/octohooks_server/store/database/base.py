@@ -38,9 +38,6 @@ class Database(ABC):
     # them; whoever observes a server sets it.
     observe_error: Callable[[OctohooksError], None] = staticmethod(lambda _: None)
 
-    # For how long work that comes right after other work waits for more to share its transaction.
-    linger_seconds = 0.003
-
     @abstractmethod
     def write(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A transaction that may change things.

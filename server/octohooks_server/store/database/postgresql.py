@@ -84,10 +84,6 @@ _REFUSED = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatal
 class PostgresDatabase(Database):
     """A database in a PostgreSQL server, by a URL as libpq takes it."""
 
-    # A transaction takes some ten trips, and while one waits for them the next group would begin
-    # with the few that have come: 3 ms cost the database more than twice as much under load.
-    linger_seconds = 0.010
-
     def __init__(self, url: str, *, connections: int, keyring: Keyring = NO_KEYS) -> None:
         self._dsn = url
         self._engine = create_async_engine(
