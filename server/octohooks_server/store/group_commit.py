@@ -20,10 +20,10 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _LARGEST_GROUP = 200
-# As long as what was answered takes to be followed by the next, when the server has as much to do as
-# it can. A transaction takes up to ten trips to PostgreSQL: with less, groups begin with the few
-# that have come meanwhile, and each costs the database as much as a large one.
-_LINGER_SECONDS = 0.008
+# As long as it takes for what was answered to be followed by the next, when the server does all it
+# can. A transaction takes up to ten trips to PostgreSQL: with less, groups begin with the few that
+# have come meanwhile, and a small one costs the database almost as much as a large one.
+_LINGER_SECONDS = 0.012
 
 Write = Callable[
     [AsyncConnection, Sequence[Item]], Coroutine[Any, Any, Sequence[Result | OctohooksError]]

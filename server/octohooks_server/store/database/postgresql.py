@@ -225,8 +225,10 @@ class PostgresDatabase(Database):
 
     async def tell(self, text: str) -> None:
         """Tells a text of at most 8,000 bytes to every server that listens."""
-        async with self.write() as conn:
-            await conn.exec_driver_sql("SELECT pg_notify($1, $2)", (_CHANNEL, text))
+        with told_errors(self.observe_error), _translated_errors(_READ_ONLY):
+            # One statement needs no transaction around it, which would take two trips more.
+            async with self._engine.connect() as conn:
+                await conn.exec_driver_sql("SELECT pg_notify($1, $2)", (_CHANNEL, text))
 
     async def close(self) -> None:
         """See `Database.close`."""
