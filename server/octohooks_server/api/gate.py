@@ -161,9 +161,9 @@ class Gate(GenericHandlers):
                 await self._limits.wait(call.caller)
                 yield method.parse(one)
 
-        async def responses(call: Call, data: AsyncIterator[bytes]) -> AsyncIterator[Any]:
-            async for response in serve(requests(call, data), call.context):
-                yield response
+        def responses(call: Call, data: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+            answered: AsyncIterator[Any] = serve(requests(call, data), call.context)
+            return answered
 
         return self._stream(method, responses)
 

@@ -105,13 +105,12 @@ class MessageServicer(MessageServiceServicer):
 
         return await self._acceptance.in_transaction(self._database, store)
 
-    async def PublishMessages(
+    def PublishMessages(
         self, request_iterator: AsyncIterator[PublishMessagesRequest], context: Context
     ) -> AsyncIterator[PublishMessagesResponse]:
         environment_of_caller()
         requests = self._while_key_works(request_iterator)
-        async for response in publish(requests, self._publish_one, self._stopping):
-            yield response
+        return publish(requests, self._publish_one, self._stopping)
 
     async def GetMessage(self, request: GetMessageRequest, context: Context) -> GetMessageResponse:
         environment_id = environment_of_caller()

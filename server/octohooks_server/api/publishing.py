@@ -31,7 +31,11 @@ async def publish(
     async def read() -> None:
         try:
             async for request in requests:
-                await taken.put(loop.create_task(accept(request)))
+                task = loop.create_task(accept(request))
+                if taken.full():
+                    await taken.put(task)
+                else:
+                    taken.put_nowait(task)
             await taken.put(None)
         except Exception as error:
             await taken.put(error)

@@ -25,6 +25,10 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._poll: select.poll | None = None
         self._waiter: asyncio.Future[None] | None = None
+        # Until when is waited for an answer, and what looks whether it has come by then. It stays
+        # set behind the answer, since most come long before: to set it anew for each costs more.
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         # Of the newest answer: whether there is nothing more to wait for, and why in vain.
         self._ended = False
         self._failure: Failure | None = None
@@ -98,12 +102,30 @@ class Connection(asyncio.Protocol):
 
     async def _wait(self, deadline: float) -> None:
         self._waiter = waiter = self._loop.create_future()
-        timer = self._loop.call_at(deadline, _expire, waiter)
+        self._deadline = deadline
+        if self._timer is not None and self._timer.when() > deadline:
+            self._stop_timer()
+        if self._timer is None:
+            self._timer = self._loop.call_at(deadline, self._expire)
         try:
             await waiter
         finally:
-            timer.cancel()
             self._waiter = None
+
+    def _expire(self) -> None:
+        """Ends the wait if it is as late as that, or looks again when it will be."""
+        self._timer = None
+        if self._waiter is None or self._waiter.done():
+            return
+        if self._loop.time() < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._expire)
+        else:
+            self._waiter.set_exception(TimeoutError())
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _end(self, failure: Failure | None = None) -> None:
         self._ended = True
@@ -136,14 +158,10 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
+        self._stop_timer()
         if self._ended:
             return
         if error is None and self._reader.feed_end():
             self._end()
         else:
             self._end(TLS if isinstance(error, ssl.SSLError) else LOST)
-
-
-def _expire(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_exception(TimeoutError())

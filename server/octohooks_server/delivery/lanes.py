@@ -88,6 +88,7 @@ class Lanes:
         self._begin = begin
         self._give_back = give_back
         self._time = asyncio.get_running_loop().time
+        self._least_lease = bounds.request_timeout + bounds.time_to_record
         self._slow_from = min(_SLOW_FROM, bounds.request_timeout / 2)
         self._pacers = Pacers()
         self._quick: OrderedDict[str, bool] = OrderedDict()
@@ -292,7 +293,7 @@ class Lanes:
 
     def _give_back_outlived(self, lane: _Lane) -> None:
         """Gives back what waited so long that its claim could end before an outcome is on disk."""
-        latest = self._clock() + self._bounds.request_timeout + self._bounds.time_to_record
+        latest = self._clock() + self._least_lease
         while lane.waiting and lane.waiting[0][0].lease_ends_at <= latest:
             self._give_back([self._take_next(lane)])
 

@@ -1,9 +1,9 @@
 """Synchronous connections, each used in a thread of its own and awaited from the event loop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from contextvars import copy_context
 from functools import partial
 from typing import Any, Protocol
@@ -34,9 +34,9 @@ class ThreadedConnection:
     def __init__(self, engine: Engine) -> None:
         """`engine` must begin transactions by itself, and keep a connection for this place."""
         self._engine = engine
-        # Made in the thread, and used for one transaction after the other: to take one from the
-        # engine for each would cost as much as to begin and end it.
-        self._connection: Connection | None = None
+        # Between two transactions. To take one from the engine for each would cost as much as to
+        # begin and end it.
+        self._kept: Connection | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database")
 
     @asynccontextmanager
@@ -45,9 +45,7 @@ class ThreadedConnection:
         opened = ExitStack()
 
         def begin() -> Connection:
-            connection = self._connected()
-            opened.enter_context(connection.begin())
-            return connection
+            return opened.enter_context(self._begun())
 
         try:
             yield _Connection(await self.call(begin), self.call)
@@ -72,18 +70,27 @@ class ThreadedConnection:
         self._thread.shutdown()
 
     def _run(self, work: Work[T]) -> T:
-        connection = self._connected()
-        with connection.begin():
+        with self._begun() as connection:
             return _finished(work(_Connection(connection, _at_once)))
 
-    def _connected(self) -> Connection:
-        if self._connection is None:
-            self._connection = self._engine.connect()
-        return self._connection
+    @contextmanager
+    def _begun(self) -> Iterator[Connection]:
+        """A transaction, in the thread."""
+        connection, self._kept = self._kept or self._engine.connect(), None
+        try:
+            with connection.begin():
+                yield connection
+        except BaseException:
+            # The engine rolls back what it takes back: where a commit fails, that is still to do.
+            connection.close()
+            raise
+        self._kept = connection
 
     def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
+        if self._kept is not None:
+            # What comes back to an engine is closed when that is disposed of, and not any later.
+            self._kept.detach()
+            self._kept.close()
         self._engine.dispose()
 
 

@@ -10,7 +10,8 @@ import pytest
 from octohooks_server.errors import ResourceExhausted, Unavailable
 from octohooks_server.store.database import Database, InsertRows, SqliteDatabase
 from octohooks_server.store.tables import instance
-from sqlalchemy import insert, select, text
+from sqlalchemy import event, insert, select, text
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 
@@ -152,6 +153,42 @@ async def test_a_prepared_statement_tells_of_a_full_disk_as_any_other(database: 
     with pytest.raises(ResourceExhausted):
         await database.run(lambda conn: InsertRows(instance).run(conn, rows))
     assert await names(database) == set()
+
+
+async def test_a_commit_that_fails_stores_nothing_and_hinders_no_other(database: Database) -> None:
+    def fail(_: Connection) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    async def write() -> None:
+        async with database.write() as conn:
+            await put(conn, "one")
+
+    await database.run(lambda conn: put(conn, "zero"))
+    event.listen(Engine, "commit", fail)
+    try:
+        for attempt in (database.run(lambda conn: put(conn, "one")), write()):
+            with pytest.raises(ResourceExhausted):
+                await attempt
+    finally:
+        event.remove(Engine, "commit", fail)
+    await database.run(lambda conn: put(conn, "two"))
+    await write()
+    assert await names(database) == {"zero", "one", "two"}
+
+
+async def test_closing_folds_the_log_into_the_file_however_many_have_read(
+    database_file: Path,
+) -> None:
+    database = SqliteDatabase(f"sqlite:///{database_file}")
+    async with AsyncExitStack() as reading:
+        readers = [await reading.enter_async_context(database.read()) for _ in range(4)]
+        assert len(readers) == 4
+        await database.run(lambda conn: put(conn, "one"))
+    assert database_file.with_name(f"{database_file.name}-wal").exists()
+    await database.close()
+    assert [file.name for file in database_file.parent.glob(f"{database_file.name}*")] == [
+        database_file.name
+    ]
 
 
 async def test_a_full_disk_is_told_and_stores_nothing(database: Database) -> None:
