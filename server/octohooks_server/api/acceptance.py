@@ -1,6 +1,7 @@
 """The ways into the store for messages, and the hand-over to the delivery loop behind it."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -100,6 +101,8 @@ class Acceptance:
 
     def _note(self, results: Results) -> None:
         """Writes a line for each message, by which the log leads from its call to its attempts."""
+        if not self._log.is_enabled_for(logging.DEBUG):
+            return
         for result in results:
             if isinstance(result, Accepted):
                 self._log.debug(
