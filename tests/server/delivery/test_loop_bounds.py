@@ -51,7 +51,7 @@ async def test_no_more_attempts_are_under_way_in_total_than_there_are_places(
     async with running_loop(world, max_in_flight=7, max_in_flight_per_endpoint=3) as rig:
         await rig.sender.answer_all(100)
         await rig.recorded(100)
-    assert rig.sender.most_under_way_in_total == 7
+    assert rig.sender.most_under_way_in_total <= 7
     assert max(rig.sender.most_under_way.values()) <= 3
     assert Counter(post.url for post in rig.sender.posts) == {
         url(f"e{number}"): 10 for number in range(10)
