@@ -93,6 +93,12 @@ _MORE = (
     Scenario("postgresql-history-1m", engine="postgresql", history_rows=1_000_000),
     Scenario("postgresql-roles-unary", engine="postgresql", roles=("api", "delivery")),
     Scenario(
+        "postgresql-roles-half-rate",
+        engine="postgresql",
+        roles=("api", "delivery"),
+        share_of_top_rate=0.5,
+    ),
+    Scenario(
         "postgresql-roles-batch",
         engine="postgresql",
         roles=("api", "delivery"),

@@ -31,10 +31,6 @@ log = structlog.get_logger()
 _CLAIM_AT_ONCE = 200
 # Between two looks at the database, so that a backlog is taken in groups and not one by one.
 _LEAST_SECONDS_BETWEEN_LOOKS = 0.02
-# After a look that took as many as this, and with them all that was due: so much comes that the
-# next group may be larger, for fewer statements.
-_MANY = 40
-_SECONDS_BEHIND_MANY = 0.045
 # What others left behind, or fell due by a clock that was set, is found after this at the latest.
 _MOST_SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_AFTER_A_FAILURE = 1.0
@@ -68,7 +64,6 @@ class DeliveryLoop:
         self._recalls = Recalls(bounds.lease)
         self._under_way: set[asyncio.Task[None]] = set()
         self._has_backlog = False
-        self._pause = _LEAST_SECONDS_BETWEEN_LOOKS
         self._chooser = DueChooser()
         self._draining = False
         self._wake = asyncio.Event()
@@ -150,7 +145,7 @@ class DeliveryLoop:
                 await self._wait(_SECONDS_AFTER_A_FAILURE)
                 continue
             self._last_turn = self._last_look
-            await asyncio.sleep(self._pause)
+            await asyncio.sleep(_LEAST_SECONDS_BETWEEN_LOOKS)
             await self._wait(self._seconds_until(next_due_at))
 
     def stop_claiming(self) -> None:
@@ -212,8 +207,6 @@ class DeliveryLoop:
                 self._wake.set()
         if choice.has_more_queues:
             self._wake.set()
-        takes_all = len(claimed) >= _MANY and not choice.has_more
-        self._pause = _SECONDS_BEHIND_MANY if takes_all else _LEAST_SECONDS_BETWEEN_LOOKS
         self._last_look = self._time()
         self.hand_over(claimed)
         return next_due_at

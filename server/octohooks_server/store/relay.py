@@ -16,7 +16,7 @@ log = structlog.get_logger()
 
 # What comes together within this time is told together: telling takes a lock of the whole database
 # for a moment.
-_SECONDS_BETWEEN_TELLINGS = 0.02
+_SECONDS_BETWEEN_TELLINGS = 0.01
 _SECONDS_AFTER_A_FAILURE = 1.0
 # PostgreSQL takes 8,000 bytes; an ID has about 30.
 _MOST_IDS = 200

@@ -25,7 +25,7 @@ Statement = Select[Any] | UpdateBase
 Row = Mapping[str, Any]
 _Convert = Callable[[Any], Any] | None
 
-# Of one statement on SQLite, which allows 32,766 values; no group that is written is much larger.
+# Of one statement on SQLite, which allows 32,766 values.
 _MOST_ROWS = 128
 
 
