@@ -188,11 +188,12 @@ async def test_a_watcher_sees_every_attempt_once_in_the_order_in_which_they_were
     client: AsyncOctohooks, application: str
 ) -> None:
     messages, endpoints = 60, 3
-    # Every third request fails, so that retries come between the others.
+    # Every third request fails, so that retries come between the others. Some fail more than once,
+    # and none so often that its schedule ends.
     scripts = [respond(500 if number % 3 == 0 else 200) for number in range(messages * endpoints)]
     async with Receiver(*scripts, respond()) as receiver:
         for _ in range(endpoints):
-            await client.endpoint.create(application, url=receiver.url, retry_schedule=[0, 0, 0])
+            await client.endpoint.create(application, url=receiver.url, retry_schedule=[0] * 15)
         async with (
             client.attempt.watch(application=application) as one,
             client.attempt.watch(application=application) as other,
