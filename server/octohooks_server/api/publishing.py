@@ -31,11 +31,7 @@ async def publish(
     async def read() -> None:
         try:
             async for request in requests:
-                task = loop.create_task(accept(request))
-                if taken.full():
-                    await taken.put(task)
-                else:
-                    taken.put_nowait(task)
+                await taken.put(loop.create_task(accept(request)))
             await taken.put(None)
         except Exception as error:
             await taken.put(error)

@@ -170,16 +170,11 @@ _MESSAGES = Prepared(
     )
 )
 _ENDPOINTS = Prepared(
-    select(
+    endpoints.select_by_ids(
         *endpoints.READ_BY_DELIVERY,
         endpoint_table.c.disabled,
         endpoint_table.c.deleted_at,
         applications.c.deleted_at.label("application_deleted_at"),
-    )
-    .join(applications, endpoints.OF_APPLICATION)
-    .where(
-        within(endpoint_table.c.environment_id, texts("environment_ids")),
-        among(endpoint_table.c.id, texts("ids")),
     )
 )
 _CLAIM = UpdateRows(

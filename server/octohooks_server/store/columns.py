@@ -48,11 +48,11 @@ class Time(TypeDecorator[datetime]):
 
 
 def _stored_time(value: datetime | None) -> int | None:
-    return None if value is None else (value - _EPOCH) // _MICROSECOND
+    return None if value is None else to_microseconds(value)
 
 
 def _time(value: int | None) -> datetime | None:
-    return None if value is None else _EPOCH + timedelta(microseconds=value)
+    return None if value is None else from_microseconds(value)
 
 
 class Span(TypeDecorator[timedelta]):

@@ -10,7 +10,7 @@ from sqlalchemy import and_, select, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.sql import ColumnElement
+from sqlalchemy.sql import ColumnElement, Select
 
 from octohooks_server.errors import AlreadyExists, NotFound
 from octohooks_server.rules.ids import ENDPOINT
@@ -47,6 +47,20 @@ OF_APPLICATION = and_(
     same(applications.c.environment_id, endpoints.c.environment_id),
     applications.c.id == endpoints.c.application_id,
 )
+
+
+def select_by_ids(*columns: ColumnElement[Any]) -> Select[Any]:
+    """Columns of endpoints and their applications, of those that are named when it is run: as
+    `ids`, and as `environment_ids` the environments that occur.
+    """
+    return (
+        select(*columns)
+        .join(applications, OF_APPLICATION)
+        .where(
+            within(endpoints.c.environment_id, texts("environment_ids")),
+            among(endpoints.c.id, texts("ids")),
+        )
+    )
 
 
 async def create(

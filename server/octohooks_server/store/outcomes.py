@@ -420,7 +420,7 @@ _CURRENT_ROWS = Prepared(
     )
 )
 _ENDPOINT_STATES = Prepared(
-    select(
+    endpoints.select_by_ids(
         endpoint_table.c.id,
         endpoint_table.c.environment_id,
         endpoint_table.c.uid,
@@ -428,11 +428,6 @@ _ENDPOINT_STATES = Prepared(
         endpoint_table.c.deleted_at,
         endpoint_table.c.failing_since,
         applications.c.deleted_at.label("application_deleted_at"),
-    )
-    .join(applications, endpoints.OF_APPLICATION)
-    .where(
-        within(endpoint_table.c.environment_id, texts("environment_ids")),
-        among(endpoint_table.c.id, texts("ids")),
     )
     .order_by(endpoint_table.c.id)
     .with_for_update(of=endpoint_table)
