@@ -124,8 +124,8 @@ class PreparedRows(ABC):
         self._values_of = itemgetter(*columns)
         # The places of the columns whose values are not stored as they are, with what turns them.
         self._to_stored: dict[str, Sequence[tuple[int, Callable[[Any], Any]]]] = {}
-        # By how many rows a statement takes, for SQLite; PostgreSQL's takes any number.
-        self._texts: dict[tuple[str, int], str] = {}
+        # By how many rows a statement takes, on SQLite.
+        self._texts: dict[int, str] = {}
 
     async def run(self, conn: AsyncConnection, rows: Sequence[Row]) -> None:
         """Makes the change for all of them."""
@@ -162,22 +162,13 @@ class PreparedRows(ABC):
         return columns
 
     def _text(self, dialect: Dialect, count: int) -> str:
-        key = (dialect.name, count)
-        if key not in self._texts:
-            self._texts[key] = self._written(dialect, count)
-        return self._texts[key]
+        if count not in self._texts:
+            self._texts[count] = self._written(dialect, count)
+        return self._texts[count]
 
     @abstractmethod
     def _written(self, dialect: Dialect, count: int) -> str:
         """The statement, for `count` rows on SQLite."""
-
-    def _new(self, columns: Sequence[Column[Any]], dialect: Dialect) -> str:
-        """The first columns of all rows as a table named `new`, for PostgreSQL."""
-        lists = ", ".join(
-            f"${number}::{_plain_type(column, dialect)}[]"
-            for number, column in enumerate(columns, start=1)
-        )
-        return f"unnest({lists}) AS new ({self._names(columns, dialect)})"
 
     def _values(self, count: int) -> str:
         """The rows, each with all columns, for SQLite."""
@@ -232,30 +223,50 @@ class UpdateRows(PreparedRows):
     ) -> None:
         super().__init__(table, [*changes, *keys, within])
         self._count = len(changes)
+        self._texts_by_what_is_alike: dict[Sequence[int], str] = {}
 
     async def _run_on_postgresql(
         self, conn: AsyncConnection, columns: Sequence[Sequence[Any]]
     ) -> None:
+        *of_rows, within = columns
+        # Most rows change alike, and a list costs as much for each of them as a value for all.
+        alike = tuple(
+            place
+            for place, values in enumerate(of_rows[: self._count])
+            if values.count(values[0]) == len(values)
+        )
+        if alike not in self._texts_by_what_is_alike:
+            self._texts_by_what_is_alike[alike] = self._text_for_postgresql(conn.dialect, alike)
+        arguments = [
+            values[0] if place in alike else list(values) for place, values in enumerate(of_rows)
+        ]
         # Most often there is one, and no node can be told from a list that is joined with.
-        lists = [*map(list, columns[:-1]), list(set(columns[-1]))]
-        await fetch(conn, self._text(conn.dialect, 0), lists)
+        arguments.append(list(set(within)))
+        await fetch(conn, self._texts_by_what_is_alike[alike], arguments)
+
+    def _text_for_postgresql(self, dialect: Dialect, alike: Sequence[int]) -> str:
+        of_rows = self._columns[:-1]
+        types = [_plain_type(column, dialect) for column in self._columns]
+        values = {place: f"${place + 1}::{types[place]}" for place in alike}
+        listed = [place for place in range(len(of_rows)) if place not in alike]
+        lists = ", ".join(f"${place + 1}::{types[place]}[]" for place in listed)
+        new = self._names([of_rows[place] for place in listed], dialect)
+        names = [dialect.identifier_preparer.quote(column.name) for column in self._columns]
+        equal = [f"{name} = {values.get(place, f'new.{name}')}" for place, name in enumerate(names)]
+        equal[-1] = f"{names[-1]} = ANY (${len(names)}::{types[-1]}[])"
+        return self._update(equal, f"unnest({lists}) AS new ({new})")
 
     def _written(self, dialect: Dialect, count: int) -> str:
         names = [dialect.identifier_preparer.quote(column.name) for column in self._columns]
-        equal = [f"{name} = new.{name}" for name in names]
-        if dialect.name == POSTGRESQL:
-            of_rows, within = self._columns[:-1], self._columns[-1]
-            all_within = f"ANY (${len(names)}::{_plain_type(within, dialect)}[])"
-            equal[-1] = f"{names[-1]} = {all_within}"
-            new = ""
-            source = self._new(of_rows, dialect)
-        else:
-            new = f"WITH new ({', '.join(names)}) AS ({self._values(count)}) "
-            source = "new"
+        new = f"WITH new ({', '.join(names)}) AS ({self._values(count)})"
+        return f"{new} {self._update([f'{name} = new.{name}' for name in names], 'new')}"
+
+    def _update(self, equal: Sequence[str], source: str) -> str:
+        """The statement, by what it says of each column and by where the rows are."""
         table = self._table.name
         changes = ", ".join(equal[: self._count])
         found = " AND ".join(f"{table}.{one}" for one in equal[self._count :])
-        return f"{new}UPDATE {table} SET {changes} FROM {source} WHERE {found}"
+        return f"UPDATE {table} SET {changes} FROM {source} WHERE {found}"
 
 
 async def fetch(conn: AsyncConnection, text: str, arguments: Sequence[Any]) -> Any:

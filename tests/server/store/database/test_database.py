@@ -166,6 +166,14 @@ async def test_prepared_rows_are_inserted_and_updated_with_values_of_every_type(
     async with database.write() as conn:
         await update_types.run(conn, changed)
         assert await read(conn) == [changed[0], {**changed[1], "examples": None}]
+    alike = [{**row, "archived": True, "schema": None} for row in made]
+    async with database.write() as conn:
+        await update_types.run(conn, alike)
+        assert await read(conn) == [alike[0], {**alike[1], "examples": None}]
+    different = [{**alike[0], "schema": "[]"}, {**alike[1], "archived": False}]
+    async with database.write() as conn:
+        await update_types.run(conn, different)
+        assert await read(conn) == [different[0], {**different[1], "examples": None}]
 
 
 async def test_pairs_of_keys_can_be_given_to_a_prepared_statement(database: Database) -> None:
