@@ -96,9 +96,9 @@ class DeliveryLoop:
             self._returning.extend(claimed)
             return
         for delivery in claimed:
-            # Else it may have been read before its endpoint changed.
-            began_at = delivery.lease_ends_at - self._bounds.lease
-            is_current = not self._recalls.came_after(began_at, delivery.destination.endpoint_id)
+            destination = delivery.destination
+            # Else its endpoint may have been read before it changed.
+            is_current = not self._recalls.came_after(destination.read_at, destination.endpoint_id)
             if not is_current or not self._lanes.put(delivery):
                 self._return([delivery])
         self._lanes.start()

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TypeVar
 
-from octohooks_server.store.due import Destination
+from octohooks_server.store.destinations import Destination
 
 # A limit that has not been used may be exceeded for this long at once: a tenth of a second's worth.
 _BURST_SECONDS = 0.1

@@ -11,12 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.errors import AlreadyExists, FailedPrecondition, NotFound, OctohooksError
 from octohooks_server.rules.filters import wants
-from octohooks_server.store import applications, endpoints, environments, idempotency
+from octohooks_server.store import applications, destinations, environments, idempotency
 from octohooks_server.store import proto_values as values
 from octohooks_server.store.database import InsertRows, Row, insert_unless_taken
 from octohooks_server.store.deliveries import new_row
-from octohooks_server.store.due import Destination, DueDelivery, destinations_of
-from octohooks_server.store.environments import EnvironmentSettings
+from octohooks_server.store.destinations import Destination, Found
+from octohooks_server.store.due import DueDelivery
 from octohooks_server.store.idempotency import Earlier, Key, KeyedRequest
 from octohooks_server.store.tables import deliveries, messages
 
@@ -47,7 +47,7 @@ class Accepted(NamedTuple):
     """A message as it was stored, without its payload."""
 
     message: Message
-    # The deliveries that this transaction claimed for this server.
+    # The deliveries that this transaction claimed, for this server or for one that takes them over.
     claimed: Sequence[DueDelivery] = ()
     # Whether deliveries are due that it did not claim.
     left_due: bool = False
@@ -73,16 +73,14 @@ async def accept(
     )
     application_ids = await _resolve_applications(conn, list(_first_uses(drafts, earlier)), now=now)
     environment_ids = list({draft.environment_id for draft in drafts})
-    endpoint_rows = await endpoints.enabled_of(
+    enabled = await destinations.enabled_of(
         conn,
         environment_ids=environment_ids,
         application_ids=list(set(application_ids.values())),
+        now=now,
     )
-    settings = await environments.find_settings(conn, environment_ids)
-    destinations = await destinations_of(
-        conn, [row for rows in endpoint_rows.values() for row in rows], settings=settings, now=now
-    )
-    group = _Group(application_ids, endpoint_rows, destinations, settings, now, lease, may_claim)
+    retentions = await environments.payload_retentions(conn, environment_ids)
+    group = _Group(application_ids, enabled, retentions, now, lease, may_claim)
     refused = await group.store_messages(conn, drafts, earlier)
     await group.store_deliveries(conn)
     results = await _finish(conn, drafts, group, refused, earlier)
@@ -100,17 +98,15 @@ class _Group:
     def __init__(
         self,
         application_ids: Mapping[tuple[str, str], str],
-        endpoint_rows: Mapping[str, list[Row]],
-        destinations: Mapping[str, Destination],
-        settings: Mapping[str, EnvironmentSettings],
+        enabled: Mapping[str, Sequence[Found]],
+        retentions: Mapping[str, timedelta],
         now: datetime,
         lease: timedelta,
         may_claim: Callable[[str], bool],
     ) -> None:
         self._application_ids = application_ids
-        self._endpoint_rows = endpoint_rows
-        self._destinations = destinations
-        self._settings = settings
+        self._enabled = enabled
+        self._retentions = retentions
         self._now = now
         self._lease = lease
         self._may_claim = may_claim
@@ -133,11 +129,11 @@ class _Group:
         rows: dict[str, tuple[Draft, dict[str, Any]]] = {}
         for draft in _first_uses(drafts, earlier):
             application_id = self._application_ids.get((draft.environment_id, draft.application))
-            settings = self._settings.get(draft.environment_id)
-            if application_id is None or settings is None:
+            retention = self._retentions.get(draft.environment_id)
+            if application_id is None or retention is None:
                 refused[draft.message.id] = NotFound("application", draft.application)
                 continue
-            row = _message_row(draft, application_id, settings.payload_retention, self._now)
+            row = _message_row(draft, application_id, retention, self._now)
             rows[draft.message.id] = (draft, row)
             (with_uid if draft.message.uid else plain).append(row)
         await _INSERT_MESSAGES.run(conn, plain)
@@ -183,9 +179,8 @@ class _Group:
         for draft, message in self._stored:
             claimed = []
             left_due = False
-            for row in self._endpoint_rows[message.application]:
-                if _goes_to(row, draft):
-                    destination = self._destinations[row["id"]]
+            for endpoint, destination in self._enabled[message.application]:
+                if _goes_to(endpoint, draft):
                     delivery = self._deliver(draft, message, destination)
                     if delivery is not None:
                         claimed.append(delivery)

@@ -1,6 +1,6 @@
 """Claims: due deliveries that a server takes for itself for a time, and gives back unused."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,13 +13,12 @@ from octohooks.v1.delivery_pb2 import (
 from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from octohooks_server.store import endpoints, environments
+from octohooks_server.store import destinations
 from octohooks_server.store.cancelling import cancel_rows
 from octohooks_server.store.database import Prepared, Row, UpdateRows, among, texts, within
 from octohooks_server.store.deliveries import BY_KEY, Key, select_by_keys
-from octohooks_server.store.due import DueDelivery, destinations_of
-from octohooks_server.store.tables import applications, deliveries, messages
-from octohooks_server.store.tables import endpoints as endpoint_table
+from octohooks_server.store.due import DueDelivery
+from octohooks_server.store.tables import deliveries, messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,48 +49,8 @@ async def claim(
     )
     # They were chosen before they were held.
     due = [row for row in held if row["due_at"] is not None and row["due_at"] <= now]
-    environment_ids = list({row["environment_id"] for row in due})
-    of_due = {"environment_ids": environment_ids}
-    message_rows = {
-        row["id"]: row
-        for row in await _MESSAGES.rows(
-            conn, **of_due, ids=list({row["message_id"] for row in due})
-        )
-    }
-    endpoint_rows = {
-        row["id"]: row
-        for row in await _ENDPOINTS.rows(
-            conn, **of_due, ids=list({row["endpoint_id"] for row in due})
-        )
-    }
-    settings = await environments.find_settings(conn, environment_ids)
-    destinations = await destinations_of(
-        conn, list(endpoint_rows.values()), settings=settings, now=now
-    )
     lease_ends_at = now + lease
-    claimed: list[DueDelivery] = []
-    ended: dict[int, list[Row]] = {}
-    for row in due:
-        message = message_rows[row["message_id"]]
-        reason = _obstacle(endpoint_rows[row["endpoint_id"]], message["payload"])
-        if reason is not None:
-            ended.setdefault(reason, []).append(row)
-            continue
-        claimed.append(
-            DueDelivery(
-                destination=destinations[row["endpoint_id"]],
-                message_id=row["message_id"],
-                event_type=message["event_type"],
-                payload=message["payload"],
-                claim=row["claim"] + 1,
-                attempt_count=row["attempt_count"],
-                scheduled_count=row["scheduled_count"],
-                manual=row["manual_requests"] > 0,
-                created_at=row["created_at"],
-                lease_ends_at=lease_ends_at,
-                trace_parent=message["trace_parent"],
-            )
-        )
+    claimed, ended = await attemptable(conn, due, now=now, lease_ends_at=lease_ends_at)
     await _CLAIM.run(
         conn,
         [
@@ -110,6 +69,51 @@ async def claim(
     return Claimed(claimed, len(due) < len(keys), changed)
 
 
+async def attemptable(
+    conn: AsyncConnection, rows: Sequence[Row], *, now: datetime, lease_ends_at: datetime
+) -> tuple[list[DueDelivery], dict[int, list[Row]]]:
+    """What attempts need of deliveries, by their rows as they were before they were claimed.
+
+    The rows of those that can no longer be attempted come apart, by the CancelReason.
+    """
+    environment_ids = list({row["environment_id"] for row in rows})
+    within = {"environment_ids": environment_ids}
+    message_rows = {
+        row["id"]: row
+        for row in await _MESSAGES.rows(
+            conn, **within, ids=list({row["message_id"] for row in rows})
+        )
+    }
+    endpoints = await destinations.by_ids(
+        conn, **within, ids=list({row["endpoint_id"] for row in rows}), now=now
+    )
+    found: list[DueDelivery] = []
+    ended: dict[int, list[Row]] = {}
+    for row in rows:
+        message = message_rows[row["message_id"]]
+        endpoint, destination = endpoints[row["endpoint_id"]]
+        reason = _obstacle(endpoint, message["payload"])
+        if reason is not None:
+            ended.setdefault(reason, []).append(row)
+            continue
+        found.append(
+            DueDelivery(
+                destination=destination,
+                message_id=row["message_id"],
+                event_type=message["event_type"],
+                payload=message["payload"],
+                claim=row["claim"] + 1,
+                attempt_count=row["attempt_count"],
+                scheduled_count=row["scheduled_count"],
+                manual=row["manual_requests"] > 0,
+                created_at=row["created_at"],
+                lease_ends_at=lease_ends_at,
+                trace_parent=message["trace_parent"],
+            )
+        )
+    return found, ended
+
+
 async def next_due_at(conn: AsyncConnection) -> datetime | None:
     """When the next delivery falls due, of whatever environment; None when none is going to."""
     due_at: datetime | None = await _NEXT_DUE_AT.scalar(conn)
@@ -120,19 +124,36 @@ async def give_back(
     conn: AsyncConnection, claimed: Collection[DueDelivery], *, due_at: datetime
 ) -> None:
     """Ends claims that were not used, so that any server may attempt the deliveries at `due_at`."""
-    if claimed:
+    claims = (
+        (
+            (one.destination.environment_id, one.message_id, one.destination.endpoint_id),
+            one.claim,
+        )
+        for one in claimed
+    )
+    await give_back_keys(conn, dict(claims), due_at=due_at)
+
+
+async def give_back_keys(
+    conn: AsyncConnection, claims: Mapping[Key, int], *, due_at: datetime
+) -> None:
+    """Like `give_back`, for the claims with these numbers."""
+    if claims:
         await conn.execute(
             update(deliveries)
             .where(BY_KEY, deliveries.c.claim == bindparam("of_claim"), deliveries.c.leased)
             .values(leased=False, due_at=due_at),
             [
                 {
-                    "of_environment": one.destination.environment_id,
-                    "of_message": one.message_id,
-                    "of_endpoint": one.destination.endpoint_id,
-                    "of_claim": one.claim,
+                    "of_environment": environment_id,
+                    "of_message": message_id,
+                    "of_endpoint": endpoint_id,
+                    "of_claim": claim,
                 }
-                for one in sorted(claimed, key=_place)
+                # In the order in which transactions take deliveries, lest they deadlock.
+                for (environment_id, message_id, endpoint_id), claim in sorted(
+                    claims.items(), key=lambda claim: claim[0][1:]
+                )
             ],
         )
 
@@ -150,11 +171,6 @@ def _obstacle(endpoint: Row, payload: bytes | None) -> int | None:
     return None
 
 
-def _place(delivery: DueDelivery) -> tuple[str, str]:
-    """Where it stands in the order in which transactions take deliveries, lest they deadlock."""
-    return delivery.message_id, delivery.destination.endpoint_id
-
-
 _HELD = Prepared(
     lambda dialect: select_by_keys(
         # All columns, since a delivery that is ended here becomes an event.
@@ -167,14 +183,6 @@ _MESSAGES = Prepared(
     select(messages.c.id, messages.c.event_type, messages.c.trace_parent, messages.c.payload).where(
         within(messages.c.environment_id, texts("environment_ids")),
         among(messages.c.id, texts("ids")),
-    )
-)
-_ENDPOINTS = Prepared(
-    endpoints.select_by_ids(
-        *endpoints.READ_BY_DELIVERY,
-        endpoint_table.c.disabled,
-        endpoint_table.c.deleted_at,
-        applications.c.deleted_at.label("application_deleted_at"),
     )
 )
 _CLAIM = UpdateRows(

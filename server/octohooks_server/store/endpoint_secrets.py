@@ -1,14 +1,15 @@
 """The secrets that messages to an endpoint are signed with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.rules.keyring import Keyring
-from octohooks_server.store.database import Prepared, Row, among, texts, within
+from octohooks_server.store.database import Row
 from octohooks_server.store.sealing import keyring_of, place_of_secret
 from octohooks_server.store.tables import endpoint_secrets
 
@@ -83,42 +84,20 @@ async def live_of(
 
     CannotOpen when one is sealed and does not open.
     """
-    rows = await live_rows_of(conn, [endpoint_id], environment_ids=[environment_id], now=now)
-    return opened(keyring_of(conn), rows[endpoint_id])
-
-
-async def live_rows_of(
-    conn: AsyncConnection,
-    endpoint_ids: Sequence[str],
-    *,
-    environment_ids: Sequence[str],
-    now: datetime,
-) -> Mapping[str, list[Row]]:
-    """The secrets of each endpoint that sign at this moment, newest first, as they are kept."""
-    found: dict[str, list[Row]] = {id: [] for id in endpoint_ids}
-    for row in await _LIVE_OF.rows(
-        conn, environment_ids=environment_ids, endpoint_ids=endpoint_ids, now=now
-    ):
-        found[row["endpoint_id"]].append(row)
-    return found
-
-
-_LIVE_OF = Prepared(
-    select(endpoint_secrets)
-    .where(
-        within(endpoint_secrets.c.environment_id, texts("environment_ids")),
-        among(endpoint_secrets.c.endpoint_id, texts("endpoint_ids")),
-        or_(
-            endpoint_secrets.c.expires_at.is_(None),
-            endpoint_secrets.c.expires_at > bindparam("now"),
-        ),
+    rows = await conn.execute(
+        select(endpoint_secrets)
+        .where(
+            endpoint_secrets.c.environment_id == environment_id,
+            endpoint_secrets.c.endpoint_id == endpoint_id,
+            or_(endpoint_secrets.c.expires_at.is_(None), endpoint_secrets.c.expires_at > now),
+        )
+        .order_by(endpoint_secrets.c.number.desc())
     )
-    .order_by(endpoint_secrets.c.endpoint_id, endpoint_secrets.c.number.desc())
-)
+    return opened(keyring_of(conn), rows.mappings().all())
 
 
-def opened(keyring: Keyring, rows: Sequence[Row]) -> Sequence[StoredSecret]:
-    """What `live_rows_of` found of an endpoint; CannotOpen when one of them does not open."""
+def opened(keyring: Keyring, rows: Sequence[Row | RowMapping]) -> Sequence[StoredSecret]:
+    """The secrets in rows of an endpoint's; CannotOpen when one of them does not open."""
     return [
         StoredSecret(
             keyring.open(

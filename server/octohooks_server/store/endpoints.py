@@ -1,6 +1,6 @@
 """Endpoints: the URLs that messages go to."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +19,6 @@ from octohooks_server.store import endpoint_versions
 from octohooks_server.store import proto_values as values
 from octohooks_server.store.columns import json_text
 from octohooks_server.store.database import (
-    Prepared,
     Row,
     among,
     insert_unless_taken,
@@ -31,17 +30,6 @@ from octohooks_server.store.paging import Page, page_of
 from octohooks_server.store.sealing import keyring_of, place_of_headers
 from octohooks_server.store.tables import applications, endpoints
 
-# What a delivery needs to know of an endpoint, in a statement that joins `OF_APPLICATION`.
-READ_BY_DELIVERY = (
-    endpoints.c.id,
-    endpoints.c.environment_id,
-    endpoints.c.application_id,
-    endpoints.c.url,
-    endpoints.c.headers,
-    endpoints.c.rate_limit,
-    endpoints.c.retry_schedule,
-    applications.c.rate_limit.label("application_rate_limit"),
-)
 # What joins an endpoint with its application.
 OF_APPLICATION = and_(
     same(applications.c.environment_id, endpoints.c.environment_id),
@@ -245,35 +233,6 @@ async def mark_all_deleted(
         .returning(endpoints.c.id, endpoints.c.uid)
     )
     return {row.id: row.uid or "" for row in rows}
-
-
-async def enabled_of(
-    conn: AsyncConnection, *, environment_ids: Sequence[str], application_ids: Sequence[str]
-) -> Mapping[str, list[Row]]:
-    """The enabled endpoints of each application, as rows, in one read for a whole group."""
-    found: dict[str, list[Row]] = {id: [] for id in application_ids}
-    for row in await _ENABLED_OF.rows(
-        conn, environment_ids=environment_ids, application_ids=application_ids
-    ):
-        found[row["application_id"]].append(row)
-    return found
-
-
-_ENABLED_OF = Prepared(
-    select(
-        *READ_BY_DELIVERY,
-        endpoints.c.event_types,
-        endpoints.c.channels,
-    )
-    .join(applications, OF_APPLICATION)
-    .where(
-        within(endpoints.c.environment_id, texts("environment_ids")),
-        among(endpoints.c.application_id, texts("application_ids")),
-        endpoints.c.deleted_at.is_(None),
-        ~endpoints.c.disabled,
-    )
-    .order_by(endpoints.c.id)
-)
 
 
 def _visible(application_id: str) -> tuple[ColumnElement[bool], ...]:

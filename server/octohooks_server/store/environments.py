@@ -1,7 +1,6 @@
 """Environments: the unit of isolation."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,15 +17,6 @@ from octohooks_server.store.paging import Page, page_of
 from octohooks_server.store.tables import environments
 
 DEFAULT_PAYLOAD_RETENTION = timedelta(days=90)
-
-
-@dataclass(frozen=True, slots=True)
-class EnvironmentSettings:
-    """What acceptance and delivery need to know of an environment."""
-
-    retry_schedule: tuple[timedelta, ...] | None
-    payload_retention: timedelta
-    enforce_schemas: bool
 
 
 async def create(
@@ -96,17 +86,13 @@ async def exists_any(conn: AsyncConnection) -> bool:
     return bool(await conn.scalar(select(func.count()).select_from(environments)))
 
 
-async def find_settings(
+async def payload_retentions(
     conn: AsyncConnection, environment_ids: Sequence[str]
-) -> Mapping[str, EnvironmentSettings]:
-    """The settings of those environments that exist."""
+) -> Mapping[str, timedelta]:
+    """For how long payloads are kept, in those environments that exist."""
     return {
-        row["id"]: EnvironmentSettings(
-            retry_schedule=row["retry_schedule"],
-            payload_retention=row["payload_retention"] or DEFAULT_PAYLOAD_RETENTION,
-            enforce_schemas=row["enforce_schemas"],
-        )
-        for row in await _FIND_SETTINGS.rows(conn, ids=environment_ids)
+        id: retention or DEFAULT_PAYLOAD_RETENTION
+        for id, retention in await _PAYLOAD_RETENTIONS.tuples(conn, ids=environment_ids)
     }
 
 
@@ -153,13 +139,10 @@ def _environment(row: RowMapping) -> Environment:
     )
 
 
-_FIND_SETTINGS = Prepared(
-    select(
-        environments.c.id,
-        environments.c.retry_schedule,
-        environments.c.payload_retention,
-        environments.c.enforce_schemas,
-    ).where(among(environments.c.id, texts("ids")), environments.c.deleted_at.is_(None))
+_PAYLOAD_RETENTIONS = Prepared(
+    select(environments.c.id, environments.c.payload_retention).where(
+        among(environments.c.id, texts("ids")), environments.c.deleted_at.is_(None)
+    )
 )
 
 _BEFORE = environments.c.last_recorded_at

@@ -1,5 +1,7 @@
+from datetime import UTC, datetime
+
 from octohooks_server.delivery.pacing import Pacer, Pacers
-from octohooks_server.store.due import Destination
+from octohooks_server.store.destinations import Destination
 
 
 def starts(pacer: Pacer, count: int, now: float = 100.0) -> list[float]:
@@ -23,6 +25,7 @@ def a_destination(endpoint: str, *, own: int = 0, shared: int = 0) -> Destinatio
         schedule=(),
         rate_limit=own,
         application_rate_limit=shared,
+        read_at=datetime.now(UTC),
     )
 
 
