@@ -392,6 +392,8 @@ class _Server:
             task.cancel()
         await self._health.stop_serving()
         self._loop.stop_claiming()
+        if self._taking_over is not None:
+            self._taking_over.stop()
         self._upkeep.stop()
         self._stopping.set()
         await self._api.stop(self._grace)
@@ -500,6 +502,12 @@ class _Server:
             recall=self._loop.recall,
             due=self._loop.look,
             work=self._upkeep.wake,
-            servers=self._presence.look if self._presence is not None else lambda: None,
+            servers=self._presence.look if self._presence is not None else _ignore,
+            offer=self._handing_over.hear_offer if self._handing_over is not None else _ignore,
+            hand_overs=self._taking_over.look if self._taking_over is not None else _ignore,
             anything=catch_up,
         )
+
+
+def _ignore(*_: object) -> None:
+    """What is none of this server's business."""

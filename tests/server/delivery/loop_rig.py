@@ -144,6 +144,9 @@ class FlakyDatabase(Database):
         self._refuse()
         return await self._real.run(work)
 
+    async def warm_up(self) -> None:
+        await self._real.warm_up()
+
     async def run_migration(self, migrate: Callable[[Connection], None]) -> None:
         await self._real.run_migration(migrate)
 

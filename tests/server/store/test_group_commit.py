@@ -39,6 +39,9 @@ class HeldUp(Database):
         async with self._real.read() as conn:
             yield conn
 
+    async def warm_up(self) -> None:
+        await self._real.warm_up()
+
     async def run_migration(self, migrate: Callable[[Connection], None]) -> None:
         await self._real.run_migration(migrate)
 

@@ -66,6 +66,10 @@ class Database(ABC):
             return await work(conn)
 
     @abstractmethod
+    async def warm_up(self) -> None:
+        """Makes what the first transactions would have to wait for, such as connections."""
+
+    @abstractmethod
     async def run_migration(self, migrate: Callable[[Connection], None]) -> None:
         """Calls `migrate(connection)` with a synchronous connection, in one transaction.
 

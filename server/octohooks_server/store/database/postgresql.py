@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -61,6 +61,13 @@ _END_FROZEN_SESSIONS = f"""
     SELECT pg_terminate_backend(pid) {_FROZEN_SESSIONS}
         AND (pid, state_change) IN (SELECT * FROM unnest($1::int[], $2::timestamptz[]))
 """
+# As many as a busy server uses at the same time: for messages, outcomes, claims and the background.
+_CONNECTIONS_FROM_THE_START = 5
+# The driver asks the database about the types of lists, at length, when it meets them first on a
+# connection.
+_MEET_TYPES = (
+    "SELECT $1::text[], $2::varchar[], $3::bigint[], $4::int[], $5::smallint[], $6::bool[]"
+)
 # A network that swallows everything is noticed after this.
 _MOST_SECONDS_FOR_A_COMMAND = 40.0
 _SECONDS_AFTER_A_FAILURE = 1.0
@@ -86,6 +93,13 @@ class PostgresDatabase(Database):
 
     def __init__(self, url: str, *, connections: int, keyring: Keyring = NO_KEYS) -> None:
         self._dsn = url
+        self._most_connections = connections
+        # Connections that nobody uses at the moment, and how many wait for one of the engine's.
+        self._kept: list[AsyncConnection] = []
+        self._waiting = 0
+        # The connection that is listened at, and who says something there.
+        self._listening: asyncpg.Connection[asyncpg.Record] | None = None
+        self._speaking = asyncio.Lock()
         self._engine = create_async_engine(
             "postgresql+asyncpg://",
             connect_args={
@@ -114,7 +128,7 @@ class PostgresDatabase(Database):
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """See `Database.write`."""
         with told_errors(self.observe_error), _translated_errors(_READ_ONLY):
-            async with self._engine.connect() as conn, _begun(conn):
+            async with self._connection() as conn, _begun(conn):
                 yield conn
 
     @asynccontextmanager
@@ -122,10 +136,49 @@ class PostgresDatabase(Database):
         """See `Database.read`."""
         with told_errors(self.observe_error), _translated_errors():
             async with (
-                self._engine.connect() as conn,
+                self._connection() as conn,
                 _begun(conn, isolation="repeatable_read", readonly=True),
             ):
                 yield conn
+
+    async def warm_up(self) -> None:
+        """See `Database.warm_up`."""
+        async with AsyncExitStack() as opened:
+            await asyncio.gather(
+                *(
+                    opened.enter_async_context(self._connection())
+                    for _ in range(min(self._most_connections, _CONNECTIONS_FROM_THE_START))
+                )
+            )
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[AsyncConnection]:
+        """One of the engine's connections, which is kept between two blocks unless one fails.
+
+        To take it from the engine for each would cost as much as to begin and end a transaction.
+        """
+        conn = self._kept.pop() if self._kept else None
+        if conn is None or _is_closed(conn):
+            conn = await self._taken(conn)
+        try:
+            yield conn
+        except BaseException:
+            await asyncio.shield(conn.close())
+            raise
+        if self._waiting or conn.in_transaction():
+            await asyncio.shield(conn.close())
+        else:
+            self._kept.append(conn)
+
+    async def _taken(self, gone: AsyncConnection | None) -> AsyncConnection:
+        """A connection of the engine's, in place of one that the database has closed."""
+        self._waiting += 1
+        try:
+            if gone is not None:
+                await gone.close()
+            return await self._engine.connect()
+        finally:
+            self._waiting -= 1
 
     @asynccontextmanager
     async def long_write(self) -> AsyncIterator[AsyncConnection]:
@@ -184,7 +237,7 @@ class PostgresDatabase(Database):
         What PostgreSQL ends by itself (`idle_in_transaction_session_timeout`) is not among them.
         """
         with told_errors(self.observe_error), _translated_errors():
-            async with self._engine.connect() as conn:
+            async with self._connection() as conn:
                 found = (await conn.exec_driver_sql(_FIND_FROZEN_SESSIONS)).all()
                 if not found:
                     return 0
@@ -214,24 +267,35 @@ class PostgresDatabase(Database):
             await connection.add_listener(_CHANNEL, lambda *told: hear(str(told[-1])))
             ended = asyncio.Event()
             connection.add_termination_listener(lambda _: ended.set())
+            self._listening = connection
             connected()
             while not connection.is_closed():
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_SECONDS_BETWEEN_SIGNS_OF_LIFE):
                         await ended.wait()
-                await connection.execute("SELECT 1")
+                async with self._speaking:
+                    await connection.execute("SELECT 1")
         finally:
+            self._listening = None
             connection.terminate()
 
     async def tell(self, text: str) -> None:
-        """Tells a text of at most 8,000 bytes to every server that listens."""
+        """Tells a text of at most 8,000 bytes to every server that listens.
+
+        Only while this one listens itself; Unavailable otherwise.
+        """
         with told_errors(self.observe_error), _translated_errors(_READ_ONLY):
-            # One statement needs no transaction around it, which would take two trips more.
-            async with self._engine.connect() as conn:
-                await conn.exec_driver_sql("SELECT pg_notify($1, $2)", (_CHANNEL, text))
+            # One statement needs neither a place in the pool nor a transaction around it.
+            async with self._speaking:
+                if self._listening is None:
+                    raise away()
+                await self._listening.fetchval("SELECT pg_notify($1, $2)", _CHANNEL, text)
 
     async def close(self) -> None:
         """See `Database.close`."""
+        kept, self._kept = self._kept, []
+        for conn in kept:
+            await conn.close()
         await self._engine.dispose()
 
     async def _connect(self, *, is_patient: bool = False) -> "asyncpg.Connection[asyncpg.Record]":
@@ -251,10 +315,20 @@ class PostgresDatabase(Database):
             await connection.execute(
                 ";".join(f"SET {name} = '{value}'" for name, value in settings.items())
             )
+            if not is_patient:
+                await connection.fetch(_MEET_TYPES, *[[]] * _MEET_TYPES.count("$"))
         except BaseException:
             connection.terminate()
             raise
         return connection
+
+
+def _is_closed(conn: AsyncConnection) -> bool:
+    """Whether the database went away while a connection was idle."""
+    connection = conn.sync_connection
+    assert connection is not None
+    driver: Any = connection.connection.driver_connection
+    return bool(driver.is_closed())
 
 
 @asynccontextmanager

@@ -70,6 +70,9 @@ class SqliteDatabase(Database):
             async with self._readers.one() as one:
                 return await one.run(work)
 
+    async def warm_up(self) -> None:
+        """See `Database.warm_up`; its connections are made in no time."""
+
     async def run_migration(self, migrate: Callable[[Connection], None]) -> None:
         """See `Database.run_migration`."""
         async with self.write() as conn:

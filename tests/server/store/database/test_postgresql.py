@@ -83,6 +83,43 @@ async def test_a_commit_is_on_disk_before_it_is_told(database: Database) -> None
         assert await conn.scalar(text("SHOW synchronous_commit")) == "on"
 
 
+async def sessions(url: str) -> int:
+    """How many connections servers have to the database."""
+    connection = await asyncpg.connect(url)
+    count = await connection.fetchval(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name = 'octohooks'"
+    )
+    await connection.close()
+    return int(count)
+
+
+async def test_connections_are_made_before_they_are_needed(
+    database: PostgresDatabase, url: str
+) -> None:
+    await database.warm_up()
+    assert await sessions(url) == 3
+
+
+async def test_more_transactions_than_connections_take_turns(
+    database: PostgresDatabase, url: str
+) -> None:
+    async def put_or_read(number: int) -> None:
+        if number % 3 == 0:
+            await database.run(lambda conn: put(conn, f"name {number}"))
+        elif number % 3 == 1:
+            await names(database)
+        else:
+            # It uses the driver alone, as hot statements do.
+            async with database.write() as conn:
+                driver: Any = (await conn.get_raw_connection()).driver_connection
+                await driver.fetch("SELECT pg_sleep(0.001)")
+
+    await asyncio.gather(*map(put_or_read, range(60)))
+    assert len(await names(database)) == 20
+    assert await sessions(url) == 3
+
+
 async def test_connections_that_are_lost_while_idle_are_replaced(
     database: Database, url: str
 ) -> None:
@@ -256,6 +293,11 @@ async def test_what_is_told_is_heard_by_all_that_listen_also_after_a_lost_connec
     await eventually(lambda: has_heard("one", "two"))
     listening.cancel()
     await asyncio.wait([listening])
+
+
+async def test_nothing_is_told_by_a_server_that_does_not_hear(database: PostgresDatabase) -> None:
+    with pytest.raises(Unavailable):
+        await database.tell("one")
 
 
 # What PgBouncer takes of what a client says as it connects; for anything else it ends the
