@@ -57,12 +57,14 @@ class GroupCommit(Generic[Item, Result]):
         write: Write[Item, Result],
         after_commit: Callable[[Sequence[Result | OctohooksError]], None],
         *,
+        more_to_come: Callable[[], bool] = lambda: False,
         observe: Observe[Item, Result] = _unobserved,
         on_defect: Callable[[BaseException], None] = _unobserved,
     ) -> None:
         self._database = database
         self._write = write
         self._after_commit = after_commit
+        self._more_to_come = more_to_come
         self._observe = observe
         self._on_defect = on_defect
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
@@ -105,7 +107,8 @@ class GroupCommit(Generic[Item, Result]):
         try:
             follows_another = False
             while self._waiting:
-                if follows_another and len(self._waiting) < _LARGEST_GROUP:
+                lingers = follows_another or self._more_to_come()
+                if lingers and len(self._waiting) < _LARGEST_GROUP:
                     await asyncio.sleep(_LINGER_SECONDS)
                 else:
                     # Whatever is ready to run in this turn of the loop may still join.

@@ -242,6 +242,25 @@ async def test_settling_what_never_had_anything_returns_at_once(database: Databa
     await commits.settle()
 
 
+async def test_an_item_waits_a_moment_for_others_that_are_known_to_come(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("octohooks_server.store.group_commit._LINGER_SECONDS", 0.2)
+    names = Names()
+    held_up = HeldUp(database)
+    commits: GroupCommit[str, int] = GroupCommit(
+        held_up, names.write, names.take_note, more_to_come=lambda: True
+    )
+    first = asyncio.create_task(commits.submit("first"))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not held_up.is_writing.is_set()
+    second = asyncio.create_task(commits.submit("second"))
+    held_up.may_go_on.set()
+    await asyncio.gather(first, second)
+    assert names.groups == [["first", "second"]]
+
+
 async def test_a_lone_item_does_not_linger(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
