@@ -34,9 +34,11 @@ from octohooks_server.clock import (
     seconds_since_boot,
     system_clock,
 )
+from octohooks_server.delivery.handing_over import HandingOver
 from octohooks_server.delivery.loop import Bounds, DeliveryLoop
 from octohooks_server.delivery.resolver import SystemResolver
 from octohooks_server.delivery.sender import Sender
+from octohooks_server.delivery.taking_over import TakingOver
 from octohooks_server.errors import OctohooksError
 from octohooks_server.health import Health, Part
 from octohooks_server.observing import Observation
@@ -165,6 +167,11 @@ class _Server:
         self._feed = feed = Feed(self._relay.tell_events if self._relay else None)
         self._delivers = settings.role != "api"
         self._takes_calls = settings.role != "delivery"
+        self._handing_over = (
+            HandingOver(asyncio.get_running_loop().time, self._relay.tell_hand_overs)
+            if self._relay is not None and not self._delivers
+            else None
+        )
         seals = Seals(token_key)
         self._observation = Observation(settings)
         metrics = self._observation.metrics
@@ -177,18 +184,21 @@ class _Server:
         async def write_drafts(
             conn: AsyncConnection, drafts: Sequence[Draft]
         ) -> Sequence[Accepted | OctohooksError]:
-            return await accept(
-                conn,
-                drafts,
-                now=clock(),
-                lease=settings.lease,
-                may_claim=self._loop.claim_budget() if self._delivers else lambda _: False,
+            handing_over = self._handing_over
+            budget = self._loop.claim_budget() if handing_over is None else handing_over.budget()
+            results = await accept(
+                conn, drafts, now=clock(), lease=settings.lease, may_claim=budget
             )
+            if handing_over is not None:
+                await handing_over.leave(conn, results)
+            return results
 
         def hand_over(results: Sequence[Accepted | OctohooksError]) -> None:
             metrics.accepted(results)
+            if self._handing_over is not None:
+                self._handing_over.left(results)
             for result in results:
-                if isinstance(result, Accepted) and result.claimed:
+                if isinstance(result, Accepted) and result.claimed and self._delivers:
                     self._loop.hand_over(result.claimed)
                 if isinstance(result, Accepted) and result.left_due:
                     self._look_for_due()
@@ -250,6 +260,12 @@ class _Server:
                 counted=self._loop.share_rate_limits,
                 tell_others=self._relay.tell_servers,
             )
+            if self._relay is not None and self._delivers
+            else None
+        )
+        # Nor need all of them take calls: they take over what others have accepted.
+        self._taking_over = (
+            TakingOver(database, loop=self._loop, clock=clock, offer=self._relay.tell_offer)
             if self._relay is not None and self._delivers
             else None
         )
@@ -359,6 +375,7 @@ class _Server:
             await self._sender.close()
             await self._resolver.close()
             raise
+        await self._database.warm_up()
         # Only now: whoever makes the key must live to print it.
         self.first_start = await make_first_environment(
             self._database, ids=self._ids, clock=self._clock
@@ -368,6 +385,8 @@ class _Server:
         self._working = [self._keep_alive("upkeep", self._upkeep.run())]
         if self._delivers:
             self._working.append(self._keep_alive("delivery", self._loop.run()))
+        if self._taking_over is not None:
+            self._working.append(self._keep_alive("taking_over", self._taking_over.run()))
         self._looking_on = [self._keep_alive("health", self._health.run())]
         if self._relay is not None:
             self._relaying = self._keep_alive("relay", self._relay.run(self._hears()))
@@ -416,11 +435,11 @@ class _Server:
         """Tells other servers what was recorded last, such as an endpoint that is gone."""
         if self._relay is None or self._relaying is None:
             return
-        self._relaying.cancel()
-        await asyncio.gather(self._relaying, return_exceptions=True)
         with suppress(OctohooksError, TimeoutError):
             async with asyncio.timeout(_SECONDS_FOR_LAST_WORDS):
                 await self._relay.settle()
+        self._relaying.cancel()
+        await asyncio.gather(self._relaying, return_exceptions=True)
 
     def _keep_alive(self, part: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Runs a part of the server, which fails as a whole when the part does."""

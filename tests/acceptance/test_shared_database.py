@@ -125,6 +125,47 @@ async def test_calls_and_deliveries_can_be_left_to_servers_of_their_own(
         assert await deliverer.stop() == 0
 
 
+async def test_what_was_left_to_a_server_that_died_is_delivered_by_the_next_one_at_once(
+    start_server: StartServer, database_url: str
+) -> None:
+    """It has been claimed for whichever takes it, for longer than this test may take."""
+    lease = "600"
+    async with (
+        fleet(start_server, database_url, 1, role="api", lease=lease) as servers,
+        _asked(database_url) as ask,
+    ):
+        deliverer = await start_server(database_url=database_url, role="delivery", lease=lease)
+
+        async def is_left_lying() -> bool:
+            deliverer.freeze()
+            await servers.publish(1)
+            if await ask("SELECT count(*) FROM hand_overs"):
+                return True
+            # The one that takes calls did not know yet that there is one that delivers.
+            deliverer.thaw()
+            await servers.until_all_is_delivered()
+            return False
+
+        await eventually(is_left_lying)
+        await deliverer.kill()
+        await servers.publish(20)
+        await start_server(database_url=database_url, role="delivery", lease=lease)
+        await servers.until_all_is_delivered()
+        await servers.until_all_is_recorded(servers.servers[0])
+        assert await ask("SELECT count(*) FROM hand_overs") == 0
+        assert servers.arrivals() == dict.fromkeys(servers.accepted, 1)
+
+
+@asynccontextmanager
+async def _asked(database_url: str) -> AsyncIterator[Callable[[str], Awaitable[int]]]:
+    """Gives what answers a question of one number to the database."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        yield connection.fetchval
+    finally:
+        await connection.close()
+
+
 @pytest.mark.timeout(240)
 async def test_a_server_that_freezes_in_a_transaction_holds_up_no_other_until_a_lease_ends(
     start_server: StartServer, database_url: str
@@ -214,3 +255,36 @@ async def test_nothing_is_lost_when_one_of_them_is_killed_and_another_sleeps_pas
         numbers = {(attempt.message, attempt.number) for attempt in listed}
         assert len(numbers) == len(listed)
         assert {message for message, _ in numbers} == servers.accepted
+
+
+@pytest.mark.timeout(240)
+async def test_nothing_is_lost_when_those_that_deliver_are_killed_or_sleep_past_their_lease(
+    start_server: StartServer, database_url: str
+) -> None:
+    """What was left to them by those that take calls is taken over, or falls due again."""
+    settings = {"request_timeout": "1", "lease": "6", "max_in_flight": "50"}
+    async with fleet(start_server, database_url, 2, role="api", **settings) as servers:
+        killed, sleeper, _ = await asyncio.gather(
+            *(
+                start_server(database_url=database_url, role="delivery", **settings)
+                for _ in range(3)
+            )
+        )
+        publishing = asyncio.create_task(servers.publish(2_000))
+        for _ in range(300):
+            await servers.receiver.next_request()
+        await killed.kill()
+        for _ in range(300):
+            await servers.receiver.next_request()
+        sleeper.freeze()
+        await publishing
+        await servers.until_all_is_delivered()
+        await servers.until_all_is_recorded(servers.servers[0])
+        sleeper.thaw()
+        await servers.publish(100)
+        await servers.until_all_is_delivered()
+        await servers.until_all_is_recorded(servers.servers[1])
+        arrivals = servers.arrivals()
+        assert set(arrivals) == servers.accepted
+        # No more than what the two had in flight came a second time.
+        assert sum(arrivals.values()) <= len(servers.accepted) + 2 * 50

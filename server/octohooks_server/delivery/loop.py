@@ -82,6 +82,11 @@ class DeliveryLoop:
         """How many deliveries that this server has claimed wait in its memory."""
         return self._lanes.waiting
 
+    @property
+    def has_room(self) -> bool:
+        """Whether this server may claim anything more."""
+        return self._lanes.has_room
+
     def claim_budget(self) -> Callable[[str], bool]:
         """Answers, for one transaction, whether one more delivery to an endpoint may be claimed.
 
@@ -89,6 +94,24 @@ class DeliveryLoop:
         be asked in another thread, since it changes nothing of the loop.
         """
         return self._lanes.budget()
+
+    def take_over(self, claimed: Collection[DueDelivery]) -> Collection[str]:
+        """Takes deliveries that another server claimed for whichever has room for them.
+
+        The others are given back; answers the IDs of their endpoints.
+        """
+        may_claim = self._lanes.budget()
+        full: set[str] = set()
+        kept: list[DueDelivery] = []
+        for delivery in claimed:
+            endpoint_id = delivery.destination.endpoint_id
+            if may_claim(endpoint_id):
+                kept.append(delivery)
+            else:
+                full.add(endpoint_id)
+                self._return([delivery])
+        self.hand_over(kept)
+        return full
 
     def hand_over(self, claimed: Collection[DueDelivery]) -> None:
         """Takes deliveries that were claimed for this server."""

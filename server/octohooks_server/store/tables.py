@@ -413,6 +413,18 @@ servers = Table(
     Column("live_until", Time, nullable=False),
 )
 
+# Deliveries that were accepted as claimed by whichever server deletes the row that lists them.
+hand_overs = Table(
+    "hand_overs",
+    metadata,
+    # Sorts by time.
+    Column("first_message_id", Ascii, primary_key=True),
+    Column("left_at", Time, nullable=False),
+    Column("lease_ends_at", Time, nullable=False),
+    # Message IDs by endpoint ID by environment ID.
+    Column("messages", Json, nullable=False),
+)
+
 # By how much the database's clock is ahead of the time that servers share (`rules.shared_time`), in
 # the one row that there is.
 time_notes = Table(

@@ -23,6 +23,9 @@ class Server:
         self.due = 0
         self.work = 0
         self.servers = 0
+        self.hand_overs = 0
+        self.offers = 0
+        self.full: set[str] = set()
         self.caught_up = 0
 
     @asynccontextmanager
@@ -38,13 +41,29 @@ class Server:
         def note_servers() -> None:
             self.servers += 1
 
+        def note_hand_overs() -> None:
+            self.hand_overs += 1
+
+        def note_offer(full: Collection[str]) -> None:
+            self.offers += 1
+            self.full.update(full)
+
         def note_gap() -> None:
             self.caught_up += 1
 
         def hear(ids: Collection[str]) -> None:
             self.events.update(ids)
 
-        hears = Hears(hear, self.recalled.update, note_due, note_work, note_servers, note_gap)
+        hears = Hears(
+            events=hear,
+            recall=self.recalled.update,
+            due=note_due,
+            work=note_work,
+            servers=note_servers,
+            offer=note_offer,
+            hand_overs=note_hand_overs,
+            anything=note_gap,
+        )
         task = asyncio.create_task(self.relay.run(hears))
         await eventually(self.is_listening)
         yield
@@ -82,12 +101,15 @@ async def test_the_others_hear_everything_that_is_told_and_the_teller_does_not(
     one.relay.tell_due()
     one.relay.tell_work()
     one.relay.tell_servers()
+    one.relay.tell_hand_overs()
+    one.relay.tell_offer(["ep_2"])
 
     async def has_heard() -> bool:
-        return bool(other.events and other.recalled and other.due and other.work and other.servers)
+        flags = (other.due, other.work, other.servers, other.hand_overs, other.offers)
+        return bool(other.events and other.recalled and all(flags))
 
     await eventually(has_heard)
-    assert (other.events, other.recalled) == ({"env_1"}, {"ep_1"})
+    assert (other.events, other.recalled, other.full) == ({"env_1"}, {"ep_1"}, {"ep_2"})
     # What it told has come back to it by now, since all hear the same in the same order.
     other.relay.tell_due()
 
@@ -96,6 +118,7 @@ async def test_the_others_hear_everything_that_is_told_and_the_teller_does_not(
 
     await eventually(has_been_answered)
     assert (one.events, one.recalled, one.due, one.work, one.servers) == (set(), set(), 1, 0, 0)
+    assert (one.hand_overs, one.offers) == (0, 0)
 
 
 async def test_more_than_fits_into_one_telling_is_told_in_several(
@@ -106,9 +129,10 @@ async def test_more_than_fits_into_one_telling_is_told_in_several(
     endpoints = {f"ep_{number:026}" for number in range(1_000)}
     one.relay.tell_events(environments)
     one.relay.tell_recall(endpoints)
+    one.relay.tell_offer(endpoints)
 
     async def has_heard_all() -> bool:
-        return other.events == environments and other.recalled == endpoints
+        return other.events == environments and other.recalled == other.full == endpoints
 
     await eventually(has_heard_all)
 

@@ -1,0 +1,93 @@
+"""Takes over what servers that do not deliver have accepted, and offers them to do so."""
+
+import asyncio
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from datetime import datetime
+
+import structlog
+
+from octohooks_server.delivery.loop import DeliveryLoop
+from octohooks_server.errors import OctohooksError
+from octohooks_server.store import hand_overs
+from octohooks_server.store.database import Database
+
+log = structlog.get_logger()
+
+# Between two looks, so that what is left one after another is taken together.
+_LEAST_SECONDS_BETWEEN_LOOKS = 0.02
+# Who leaves something tells it once in a while only (`handing_over`), so a look goes on for longer.
+_SECONDS_OF_LOOKING = 0.1
+# What was told when nobody listened, or left by a server that died, is found after this; it is the
+# time too after which an offer is made again.
+_MOST_SECONDS_BETWEEN_LOOKS = 1.0
+_SECONDS_AFTER_A_FAILURE = 1.0
+
+
+class TakingOver:
+    """Takes hand-overs for the delivery loop of this server until it is stopped."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        loop: DeliveryLoop,
+        clock: Callable[[], datetime],
+        offer: Callable[[Collection[str]], None],
+    ) -> None:
+        """`offer` says to others that this server has room, but for endpoints with these IDs."""
+        self._database = database
+        self._loop = loop
+        self._clock = clock
+        self._offer = offer
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._time = asyncio.get_running_loop().time
+        self._next_offer = self._looks_until = self._time()
+
+    def look(self) -> None:
+        """Says that something was left."""
+        self._looks_until = self._time() + _SECONDS_OF_LOOKING
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Ends `run`; what is left from now on is for others."""
+        self._stopping = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Offers and takes until `stop` is called."""
+        while not self._stopping:
+            # Cleared before the look, so that what is signalled during it leads to another.
+            self._wake.clear()
+            try:
+                has_more = await self._look()
+            except Exception as error:
+                expected = isinstance(error, OctohooksError)
+                log.error("taking_over_failed", exc_info=None if expected else error)
+                await self._wait(_SECONDS_AFTER_A_FAILURE)
+                continue
+            await asyncio.sleep(_LEAST_SECONDS_BETWEEN_LOOKS)
+            if not has_more and self._time() >= self._looks_until:
+                await self._wait(_MOST_SECONDS_BETWEEN_LOOKS)
+
+    async def _look(self) -> bool:
+        """Takes what there is, where there is room; answers whether to look again at once."""
+        if not self._loop.has_room:
+            return False
+        now = self._clock()
+        taken = await self._database.run(lambda conn: hand_overs.take(conn, now=now))
+        full = self._loop.take_over(taken.deliveries)
+        if taken.left_due:
+            self._loop.look()
+        if taken.deliveries:
+            self.look()
+        if full or (not taken.has_more and self._time() >= self._next_offer):
+            self._next_offer = self._time() + _MOST_SECONDS_BETWEEN_LOOKS
+            self._offer(full)
+        return taken.has_more
+
+    async def _wait(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
