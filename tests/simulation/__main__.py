@@ -10,6 +10,7 @@ _COUNTS = (
     "messages",
     "posts",
     "attempts",
+    "deliveries taken over",
     "crashes",
     "pauses",
     "restarts",

@@ -29,6 +29,8 @@ class Plan:
     resends: int
     disablings: int
     deletions: int
+    # Whether servers leave what they accept to whichever takes it over.
+    hands_over: bool
 
     @property
     def is_faultless(self) -> bool:
@@ -82,4 +84,6 @@ def plan_of(draw: random.Random) -> Plan:
         resends=sometimes(0.4, 4),
         disablings=sometimes(0.2, 1),
         deletions=sometimes(0.2, 1),
+        # Only servers that share a database hand over. Drawn last, so that no other draw moves.
+        hands_over=draw.random() < 0.5 and not jumps,
     )

@@ -21,6 +21,7 @@ from octohooks.v1.application_pb2 import Application
 from octohooks.v1.endpoint_pb2 import SIGNATURE_TYPE_HMAC_SHA256, Endpoint
 from octohooks.v1.environment_pb2 import Environment
 from octohooks.v1.message_pb2 import Message
+from octohooks_server.delivery import handing_over, taking_over
 from octohooks_server.delivery import loop as delivery_loop
 from octohooks_server.errors import OctohooksError
 from octohooks_server.rules.ids import APPLICATION, ENDPOINT, ENVIRONMENT, MESSAGE
@@ -35,7 +36,7 @@ from tests.simulation import plan as plans
 from tests.simulation.disk import Faults
 from tests.simulation.invariants import violations
 from tests.simulation.network import Network, Receiver
-from tests.simulation.server import SimulatedServer, Surroundings
+from tests.simulation.server import Relay, SimulatedServer, Surroundings
 from tests.simulation.stored import Stored
 from tests.simulation.trace import Trace
 from tests.simulation.virtual_time import VirtualTimeLoop
@@ -95,8 +96,15 @@ class _Simulation:
     @contextmanager
     def patience(self) -> Iterator[None]:
         """While in it, an idle server looks less often where the schedules are long."""
-        with mock.patch.object(
-            delivery_loop, "_MOST_SECONDS_BETWEEN_LOOKS", self.plan.seconds_between_looks
+        seconds = self.plan.seconds_between_looks
+        # An offer holds until those that should follow it have been due, as it does in a server.
+        looks_of_an_offer = (
+            handing_over._SECONDS_OF_AN_OFFER / taking_over._MOST_SECONDS_BETWEEN_LOOKS
+        )
+        with (
+            mock.patch.object(delivery_loop, "_MOST_SECONDS_BETWEEN_LOOKS", seconds),
+            mock.patch.object(taking_over, "_MOST_SECONDS_BETWEEN_LOOKS", seconds),
+            mock.patch.object(handing_over, "_SECONDS_OF_AN_OFFER", looks_of_an_offer * seconds),
         ):
             yield
 
@@ -104,7 +112,14 @@ class _Simulation:
         self._faults = Faults(self._random("disk"), self.trace)
         self._network = Network(self.trace)
         self._around = Surroundings(
-            self.file, self._faults, self._network, self.trace, self._wall, self.plan.bounds
+            self.file,
+            self._faults,
+            self._network,
+            self.trace,
+            self._wall,
+            self.plan.bounds,
+            Relay(self._servers, self._faults, self._random("relay")),
+            self.plan.hands_over,
         )
         self.trace.add(f"{self.plan}")
         for _ in range(self.plan.servers):
@@ -246,6 +261,7 @@ class _Simulation:
             )
             self.counts["attempts"] = len(stored.attempts)
         self.counts["posts"] = len(self._network.posts)
+        self.counts["deliveries taken over"] = sum(one.taken_over for one in self._all_servers)
         self.counts["database errors"] = len(self._faults.times)
         self.trace.add(f"{dict(self.counts)}")
 

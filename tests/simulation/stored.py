@@ -27,8 +27,13 @@ class Stored:
         self._connection.close()
 
     def is_anything_waiting(self) -> bool:
-        """Whether a delivery is still to be attempted."""
-        return bool(self._rows("SELECT 1 FROM deliveries WHERE due_at IS NOT NULL LIMIT 1"))
+        """Whether a delivery is still to be attempted, or a hand-over to be taken."""
+        return bool(
+            self._rows(
+                "SELECT 1 FROM deliveries WHERE due_at IS NOT NULL"
+                " UNION ALL SELECT 1 FROM hand_overs LIMIT 1"
+            )
+        )
 
     @property
     def deliveries(self) -> list[Row]:

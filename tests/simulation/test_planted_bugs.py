@@ -1,6 +1,6 @@
 """The simulator is worth its time only if it finds bugs; so some are planted, and it has to."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -122,6 +122,23 @@ def test_a_lost_hand_over_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(delivery_loop.DeliveryLoop, "hand_over", careless)
     assert "nothing was in its way" in first_violation(monkeypatch, **_FAULTLESS)
+
+
+def test_what_is_taken_over_and_dropped_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other servers left waits for the claim's end although somebody has taken it."""
+    take_over = delivery_loop.DeliveryLoop.take_over
+    count = 0
+
+    def careless(
+        self: delivery_loop.DeliveryLoop, claimed: Collection[DueDelivery]
+    ) -> Collection[str]:
+        nonlocal count
+        count += bool(claimed)
+        return () if claimed and count % 3 == 0 else take_over(self, claimed)
+
+    monkeypatch.setattr(delivery_loop.DeliveryLoop, "take_over", careless)
+    found = first_violation(monkeypatch, **_FAULTLESS, hands_over=True)
+    assert "nothing was in its way" in found
 
 
 def test_an_attempt_after_the_end_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,3 +52,4 @@ def test_every_kind_of_fault_strikes_within_twenty_seeds() -> None:
     assert counts["resends"] > 0
     assert counts["disablings"] + counts["deletions"] > 0
     assert counts["messages"] > 40
+    assert counts["deliveries taken over"] > 10

@@ -35,6 +35,11 @@ class Process:
         context.run(_current.set, self)
         return context.run(function)
 
+    def call_later(self, seconds: float, function: Callable[[], object]) -> None:
+        """Calls a function as this process, once time has passed and it can run."""
+        loop = asyncio.get_running_loop()
+        self.call(lambda: loop.call_later(seconds, function))
+
     def pause(self) -> None:
         """Nothing of it runs any more, until `go_on`; as SIGSTOP does."""
         self._is_paused = True
