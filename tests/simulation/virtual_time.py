@@ -66,7 +66,8 @@ class Process:
         while left := [task for task in self._tasks if not task.done()]:
             for task in left:
                 task.cancel()
-            await asyncio.wait(left)
+            # One that fails while it cleans up has lost the cancellation, and needs another.
+            await asyncio.wait(left, timeout=0.5)
         self.is_dead = True
 
     def adopt(self, task: asyncio.Task[Any]) -> None:
