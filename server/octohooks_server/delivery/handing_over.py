@@ -14,8 +14,8 @@ from octohooks_server.store.due import DueDelivery
 _SECONDS_OF_AN_OFFER = 2.5
 # How long an endpoint counts as full for which a server had no room.
 _SECONDS_OF_BEING_FULL = 1.0
-# Of one group, which is as much as a server claims in one look.
-_MOST_AT_ONCE = 200
+# In one hand-over, which is as much as a server claims in one look.
+MOST_DELIVERIES = 200
 # Whoever is told looks for longer than this.
 _LEAST_SECONDS_BETWEEN_TELLINGS = 0.05
 
@@ -41,7 +41,7 @@ class HandingOver:
     def budget(self) -> Callable[[str], bool]:
         """Answers, for one group, whether one more delivery to an endpoint may be claimed."""
         now = self._time()
-        left = _MOST_AT_ONCE if now < self._offer_ends else 0
+        left = MOST_DELIVERIES if now < self._offer_ends else 0
 
         def may_claim(endpoint_id: str) -> bool:
             nonlocal left

@@ -122,9 +122,9 @@ class Lanes:
     # How much may be claimed.
 
     @property
-    def has_room(self) -> bool:
-        """Whether anything may be claimed, for an endpoint that is known to be quick."""
-        return not self._closed and self._claims.free(True) > 0
+    def room(self) -> int:
+        """How many deliveries may be claimed, of endpoints that are known to be quick."""
+        return 0 if self._closed else max(self._claims.free(True), 0)
 
     def budget(self) -> Callable[[str], bool]:
         """Answers, for one group that is accepted, whether one more to an endpoint may be claimed.

@@ -83,9 +83,9 @@ class DeliveryLoop:
         return self._lanes.waiting
 
     @property
-    def has_room(self) -> bool:
-        """Whether this server may claim anything more."""
-        return self._lanes.has_room
+    def room(self) -> int:
+        """How many more deliveries this server may claim."""
+        return self._lanes.room
 
     def claim_budget(self) -> Callable[[str], bool]:
         """Answers, for one transaction, whether one more delivery to an endpoint may be claimed.

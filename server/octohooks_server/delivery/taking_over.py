@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
+from octohooks_server.delivery.handing_over import MOST_DELIVERIES
 from octohooks_server.delivery.loop import DeliveryLoop
 from octohooks_server.errors import OctohooksError
 from octohooks_server.store import hand_overs
@@ -14,6 +15,8 @@ from octohooks_server.store.database import Database
 
 log = structlog.get_logger()
 
+# How many hand-overs are taken together.
+_MOST_AT_ONCE = 10
 # Between two looks, so that what is left one after another is taken together.
 _LEAST_SECONDS_BETWEEN_LOOKS = 0.02
 # Who leaves something tells it once in a while only (`handing_over`), so a look goes on for longer.
@@ -22,6 +25,8 @@ _SECONDS_OF_LOOKING = 0.1
 # time too after which an offer is made again.
 _MOST_SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_AFTER_A_FAILURE = 1.0
+# What has waited for longer shows that this server is behind, and should not be left more.
+_KEEPS_UP = timedelta(seconds=1)
 
 
 class TakingOver:
@@ -72,17 +77,21 @@ class TakingOver:
                 await self._wait(_MOST_SECONDS_BETWEEN_LOOKS)
 
     async def _look(self) -> bool:
-        """Takes what there is, where there is room; answers whether to look again at once."""
-        if not self._loop.has_room:
-            return False
+        """Takes what there is room for; answers whether there may be more."""
+        room = self._loop.room
+        if not room:
+            return True
         now = self._clock()
-        taken = await self._database.run(lambda conn: hand_overs.take(conn, now=now))
+        # What there is no room for would have to be given back, one by one.
+        most = min(max(room // MOST_DELIVERIES, 1), _MOST_AT_ONCE)
+        taken = await self._database.run(lambda conn: hand_overs.take(conn, most=most, now=now))
         full = self._loop.take_over(taken.deliveries)
         if taken.left_due:
             self._loop.look()
         if taken.deliveries:
             self.look()
-        if full or (not taken.has_more and self._time() >= self._next_offer):
+        keeps_up = taken.left_at is None or now - taken.left_at < _KEEPS_UP
+        if full or (keeps_up and self._time() >= self._next_offer):
             self._next_offer = self._time() + _MOST_SECONDS_BETWEEN_LOOKS
             self._offer(full)
         return taken.has_more

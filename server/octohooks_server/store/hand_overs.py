@@ -20,8 +20,6 @@ from octohooks_server.store.database import Prepared, Row
 from octohooks_server.store.due import DueDelivery
 from octohooks_server.store.tables import hand_overs
 
-# How many are taken at once.
-_MOST = 10
 # A delivery as it is before its first claim.
 _NEW = {"claim": 0, "attempt_count": 0, "scheduled_count": 0, "manual_requests": 0}
 
@@ -36,6 +34,8 @@ class Taken:
     left_due: bool
     # Whether there may be more hand-overs.
     has_more: bool
+    # When the oldest of them was left; None when there was none.
+    left_at: datetime | None
 
 
 async def leave(conn: AsyncConnection, claimed: Sequence[DueDelivery]) -> None:
@@ -53,14 +53,14 @@ async def leave(conn: AsyncConnection, claimed: Sequence[DueDelivery]) -> None:
     )
 
 
-async def take(conn: AsyncConnection, *, now: datetime) -> Taken:
+async def take(conn: AsyncConnection, *, most: int, now: datetime) -> Taken:
     """Takes the oldest hand-overs that no other server is just taking."""
-    taken = await _TAKE.rows(conn, most=_MOST)
+    taken = await _TAKE.rows(conn, most=most)
     # The others fall due by themselves.
     valid = [hand_over for hand_over in taken if hand_over["lease_ends_at"] > now]
-    has_more = len(taken) == _MOST
+    has_more = len(taken) == most
     if not valid:
-        return Taken((), left_due=False, has_more=has_more)
+        return Taken((), left_due=False, has_more=has_more, left_at=None)
     found, ended = await claims.attemptable(
         conn,
         list(chain.from_iterable(map(_deliveries_of, valid))),
@@ -73,7 +73,8 @@ async def take(conn: AsyncConnection, *, now: datetime) -> Taken:
         for row in chain.from_iterable(ended.values())
     }
     await claims.give_back_keys(conn, unusable, due_at=now)
-    return Taken(found, left_due=bool(unusable), has_more=has_more)
+    left_at = min(hand_over["left_at"] for hand_over in valid)
+    return Taken(found, left_due=bool(unusable), has_more=has_more, left_at=left_at)
 
 
 def _deliveries_of(hand_over: Row) -> Iterator[dict[str, Any]]:

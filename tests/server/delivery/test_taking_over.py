@@ -22,12 +22,15 @@ class Delivering:
     def __init__(self, rig: LoopRig, database: Database) -> None:
         self.rig = rig
         self.offers: asyncio.Queue[set[str]] = asyncio.Queue()
+        # How many attempts had begun at the time of each.
+        self.posts_at_offers: list[int] = []
         self.taking_over = TakingOver(
             database, loop=rig.loop, clock=rig.world.clock, offer=self._note_offer
         )
 
     def _note_offer(self, full: Collection[str]) -> None:
         self.offers.put_nowait(set(full))
+        self.posts_at_offers.append(len(self.rig.sender.posts))
 
 
 @asynccontextmanager
@@ -166,3 +169,17 @@ async def test_a_database_that_is_away_ends_nothing(
         flaky.away = False
         (await server.rig.sender.next_post()).answer()
         await server.rig.recorded()
+
+
+@pytest.mark.usefixtures("only_when_told")
+async def test_a_server_that_is_behind_offers_nothing(world: World) -> None:
+    application = await world.application()
+    await world.endpoint(application)
+    await leave(world, world.draft(application))
+    world.pass_time(1.5)
+    async with delivering(world) as server:
+        (await server.rig.sender.next_post()).answer()
+        await server.rig.recorded()
+        # Nothing with the look that found it, but with the next one.
+        await server.offers.get()
+        assert server.posts_at_offers == [1]

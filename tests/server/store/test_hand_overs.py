@@ -36,7 +36,7 @@ async def leave(world: World, *drafts: Draft) -> list[DueDelivery]:
 
 async def take(world: World) -> Taken:
     """Takes what there is, as a server that delivers."""
-    return await world.database.run(lambda conn: hand_overs.take(conn, now=world.now))
+    return await world.database.run(lambda conn: hand_overs.take(conn, most=10, now=world.now))
 
 
 def without_destinations(deliveries: Sequence[DueDelivery]) -> dict[tuple[str, str], Any]:
