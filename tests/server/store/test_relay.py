@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
 import pytest
+from octohooks_server.store import relay
 from octohooks_server.store.database import PostgresDatabase, open_database
 from octohooks_server.store.relay import Hears, Relay
 
@@ -164,3 +165,29 @@ async def test_what_nobody_understands_makes_a_server_look_for_itself(
         return other.caught_up > before
 
     await eventually(has_looked)
+
+
+async def test_events_wait_for_one_another_and_go_with_what_does_not_wait(
+    servers: tuple[Server, Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = servers
+
+    async def has_heard_first() -> bool:
+        return other.events == {"env_1"}
+
+    async def has_heard_both() -> bool:
+        return other.events == {"env_1", "env_2"}
+
+    monkeypatch.setattr(relay, "_LEAST_SECONDS_BETWEEN_EVENTS", 1_000.0)
+    one.relay.tell_events(["env_1"])
+    await eventually(has_heard_first)
+    one.relay.tell_events(["env_2"])
+    other.relay.tell_due()
+
+    async def has_been_told_something_else() -> bool:
+        return one.due > 0
+
+    await eventually(has_been_told_something_else)
+    assert await has_heard_first()
+    one.relay.tell_due()
+    await eventually(has_heard_both)
