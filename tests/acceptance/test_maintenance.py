@@ -145,7 +145,7 @@ async def test_an_import_that_would_mix_or_lose_something_is_refused(
         conn.commit()
         code, printed = await run("import", file, data_dir=here, database_url=database_url)
         assert (code, "of another release" in printed) == (1, True), printed
-        conn.execute("UPDATE alembic_version SET version_num = '0001'")
+        conn.execute("UPDATE alembic_version SET version_num = '0002'")
         conn.commit()
     copied = Path(shutil.copy(file, tmp_path / "copied.db"))
     code, printed = await run("import", str(copied), data_dir=here, database_url=database_url)
@@ -164,7 +164,7 @@ async def test_a_schema_is_migrated_by_a_command_or_by_many_servers_that_start_t
         url = cluster.url(name)
         if name == names[0]:
             code, printed = await run("migrate", data_dir=tmp_path, database_url=url)
-            assert (code, printed) == (0, "The database is at schema 0001.\n")
+            assert (code, printed) == (0, "The database is at schema 0002.\n")
         servers = await asyncio.gather(*(start_server(database_url=url) for _ in range(3)))
         # One of them has made the first environment.
         assert len([server for server in servers if server.api_key]) == 1

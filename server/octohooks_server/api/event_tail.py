@@ -42,10 +42,11 @@ class EventTail:
 
     async def after(self, position: int) -> Sequence[Event]:
         """The next events behind `position`, at most 200; none when the log ends there."""
-        if position < self._begins_behind:
-            return await self._read(position)
         if position >= self._read_to:
             await self._follow(position)
+        # Also where more has come meanwhile than is remembered.
+        if position < self._begins_behind:
+            return await self._read(position)
         start = bisect_right(self._events, position, key=lambda event: event.sequence)
         return self._events[start : start + _READ_AT_ONCE]
 
