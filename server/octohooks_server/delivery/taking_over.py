@@ -17,8 +17,10 @@ log = structlog.get_logger()
 
 # How many hand-overs are taken together.
 _MOST_AT_ONCE = 10
-# Between two looks, so that what is left one after another is taken together.
-_LEAST_SECONDS_BETWEEN_LOOKS = 0.02
+# Between two looks, so that what is left one after another is taken together: so many times as long
+# as a look took, which is longer the busier the server is.
+_PAUSE_PER_LOOK = 3.0
+_LEAST_SECONDS_BETWEEN_LOOKS = 0.005
 # Who leaves something tells it once in a while only (`handing_over`), so a look goes on for longer.
 _SECONDS_OF_LOOKING = 0.1
 # What was told when nobody listened, or left by a server that died, is found after this; it is the
@@ -65,6 +67,7 @@ class TakingOver:
         while not self._stopping:
             # Cleared before the look, so that what is signalled during it leads to another.
             self._wake.clear()
+            began = self._time()
             try:
                 has_more = await self._look()
             except Exception as error:
@@ -72,7 +75,8 @@ class TakingOver:
                 log.error("taking_over_failed", exc_info=None if expected else error)
                 await self._wait(_SECONDS_AFTER_A_FAILURE)
                 continue
-            await asyncio.sleep(_LEAST_SECONDS_BETWEEN_LOOKS)
+            pause = _PAUSE_PER_LOOK * (self._time() - began)
+            await asyncio.sleep(max(pause, _LEAST_SECONDS_BETWEEN_LOOKS))
             if not has_more and self._time() >= self._looks_until:
                 await self._wait(_MOST_SECONDS_BETWEEN_LOOKS)
 
