@@ -144,6 +144,8 @@ async def test_what_was_left_to_a_server_that_died_is_delivered_by_the_next_one_
             # The one that takes calls did not know yet that there is one that delivers.
             deliverer.thaw()
             await servers.until_all_is_delivered()
+            # What it had under way when it dies would wait for its lease.
+            await servers.until_all_is_recorded(servers.servers[0])
             return False
 
         await eventually(is_left_lying)
