@@ -77,7 +77,8 @@ class TakingOver:
                 continue
             pause = _PAUSE_PER_LOOK * (self._time() - began)
             await asyncio.sleep(max(pause, _LEAST_SECONDS_BETWEEN_LOOKS))
-            if not has_more and self._time() >= self._looks_until:
+            # Only behind a look that began late enough to have found what was left without a word.
+            if not has_more and began >= self._looks_until:
                 await self._wait(_MOST_SECONDS_BETWEEN_LOOKS)
 
     async def _look(self) -> bool:
