@@ -7,7 +7,6 @@ be accepted in front of a delivery loop that is dead.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -17,6 +16,7 @@ from sqlalchemy import select
 from octohooks_server.api.server import ApiServer
 from octohooks_server.errors import OctohooksError
 from octohooks_server.store.database import Database
+from octohooks_server.waiting import wait_at_most
 
 log = structlog.get_logger()
 
@@ -63,9 +63,7 @@ class Health:
         while True:
             self._check_now.clear()
             await self.check()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_SECONDS_BETWEEN_CHECKS):
-                    await self._check_now.wait()
+            await wait_at_most(_SECONDS_BETWEEN_CHECKS, self._check_now)
 
     async def check(self) -> None:
         """Looks once, and tells what it found."""

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime, timedelta
 from uuid import uuid4
 
@@ -11,6 +10,7 @@ import structlog
 from octohooks_server.errors import OctohooksError
 from octohooks_server.store import servers
 from octohooks_server.store.database import Database
+from octohooks_server.waiting import wait_at_most
 
 log = structlog.get_logger()
 
@@ -50,9 +50,7 @@ class Presence:
     async def run(self) -> None:
         """Goes on after `join` until it is cancelled."""
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_SECONDS_BETWEEN_SIGNS_OF_LIFE):
-                    await self._wake.wait()
+            await wait_at_most(_SECONDS_BETWEEN_SIGNS_OF_LIFE, self._wake)
             self._wake.clear()
             try:
                 await self._announce()

@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 
 import structlog
 
 from octohooks_server.errors import OctohooksError
+from octohooks_server.waiting import wait_at_most
 
 log = structlog.get_logger()
 
@@ -50,9 +50,7 @@ class Upkeep:
             await self._work()
             if self._stopping:
                 return
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_SECONDS_BETWEEN_ROUNDS):
-                    await self._wake.wait()
+            await wait_at_most(_SECONDS_BETWEEN_ROUNDS, self._wake)
 
     async def _work(self) -> None:
         """Takes the steps in turn until none of them has work."""

@@ -23,6 +23,7 @@ from octohooks_server.store.due_choice import Choice, DueChooser
 from octohooks_server.store.feed import Feed
 from octohooks_server.store.group_commit import GroupCommit
 from octohooks_server.store.outcomes import Recorded
+from octohooks_server.waiting import wait_at_most
 
 __all__ = ["Bounds", "DeliveryLoop"]
 
@@ -165,11 +166,11 @@ class DeliveryLoop:
                 expected = isinstance(error, OctohooksError)
                 log.error("claiming_failed", exc_info=None if expected else error)
                 self._last_turn = self._time()
-                await self._wait(_SECONDS_AFTER_A_FAILURE)
+                await wait_at_most(_SECONDS_AFTER_A_FAILURE, self._wake)
                 continue
             self._last_turn = self._last_look
             await asyncio.sleep(_LEAST_SECONDS_BETWEEN_LOOKS)
-            await self._wait(self._seconds_until(next_due_at))
+            await wait_at_most(self._seconds_until(next_due_at), self._wake)
 
     def stop_claiming(self) -> None:
         """Takes on nothing more; what is under way goes on."""
@@ -257,11 +258,6 @@ class DeliveryLoop:
             return _MOST_SECONDS_BETWEEN_LOOKS
         seconds = (due_at - self._clock()).total_seconds()
         return min(max(seconds, 0.0), _MOST_SECONDS_BETWEEN_LOOKS)
-
-    async def _wait(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._wake.wait()
 
     def _begin(self, delivery: DueDelivery) -> None:
         task = self._event_loop.create_task(self._attempt(delivery), context=self._context.copy())

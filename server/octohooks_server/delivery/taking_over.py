@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from datetime import datetime, timedelta
 
 import structlog
@@ -12,6 +11,7 @@ from octohooks_server.delivery.loop import DeliveryLoop
 from octohooks_server.errors import OctohooksError
 from octohooks_server.store import hand_overs
 from octohooks_server.store.database import Database
+from octohooks_server.waiting import wait_at_most
 
 log = structlog.get_logger()
 
@@ -73,13 +73,13 @@ class TakingOver:
             except Exception as error:
                 expected = isinstance(error, OctohooksError)
                 log.error("taking_over_failed", exc_info=None if expected else error)
-                await self._wait(_SECONDS_AFTER_A_FAILURE)
+                await wait_at_most(_SECONDS_AFTER_A_FAILURE, self._wake)
                 continue
             pause = _PAUSE_PER_LOOK * (self._time() - began)
             await asyncio.sleep(max(pause, _LEAST_SECONDS_BETWEEN_LOOKS))
             # Only behind a look that began late enough to have found what was left without a word.
             if not has_more and began >= self._looks_until:
-                await self._wait(_MOST_SECONDS_BETWEEN_LOOKS)
+                await wait_at_most(_MOST_SECONDS_BETWEEN_LOOKS, self._wake)
 
     async def _look(self) -> bool:
         """Takes what there is room for; answers whether there may be more."""
@@ -100,8 +100,3 @@ class TakingOver:
             self._next_offer = self._time() + _MOST_SECONDS_BETWEEN_LOOKS
             self._offer(full)
         return taken.has_more
-
-    async def _wait(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._wake.wait()

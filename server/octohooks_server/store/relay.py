@@ -117,7 +117,8 @@ class Relay:
         while True:
             await self._wake.wait()
             try:
-                await self._tell_some()
+                async with self._telling:
+                    await self._tell_next()
             except Exception as error:
                 if not isinstance(error, OctohooksError):
                     log.error("relay_failed", exc_info=error)
@@ -132,10 +133,6 @@ class Relay:
         async with self._telling:
             while self._wake.is_set():
                 await self._tell_next()
-
-    async def _tell_some(self) -> None:
-        async with self._telling:
-            await self._tell_next()
 
     async def _tell_next(self) -> None:
         """Tells as much as fits into one message; it is left for later where that fails."""

@@ -9,7 +9,6 @@ from octohooks.v1.delivery_pb2 import (
     DELIVERY_STATUS_CANCELLED,
     DELIVERY_STATUS_SUCCEEDED,
 )
-from octohooks.v1.endpoint_pb2 import DISABLE_REASON_REQUESTED
 from octohooks_server.store import endpoints, hand_overs
 from octohooks_server.store.acceptance import Accepted, Draft, accept
 from octohooks_server.store.due import DueDelivery
@@ -17,6 +16,7 @@ from octohooks_server.store.hand_overs import Taken
 from octohooks_server.store.tables import messages
 from sqlalchemy import update
 
+from tests.server.store.test_claims import disable
 from tests.server.store.world import LEASE, World, seconds
 
 
@@ -127,13 +127,7 @@ async def test_what_can_no_longer_be_attempted_is_left_to_whoever_ends_it(world:
     endpoint, other = [await world.endpoint(application) for _ in range(2)]
     (left, _) = await leave(world, world.draft(application))
     async with world.database.write() as conn:
-        await endpoints.disable(
-            conn,
-            environment_id=world.environment_id,
-            id=endpoint,
-            reason=DISABLE_REASON_REQUESTED,
-            now=world.now,
-        )
+        await disable(world, conn, endpoint)
     taken = await take(world)
     assert [one.destination.endpoint_id for one in taken.deliveries] == [other]
     assert taken.left_due

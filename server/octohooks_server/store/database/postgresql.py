@@ -26,6 +26,7 @@ from octohooks_server.store.database.base import (
 )
 from octohooks_server.store.database.statements import take_turn
 from octohooks_server.store.sealing import KEYRING, NO_KEYS
+from octohooks_server.waiting import wait_at_most
 
 _CHANNEL = "octohooks"
 _APPLICATION_NAME = "octohooks"
@@ -270,9 +271,7 @@ class PostgresDatabase(Database):
             self._listening = connection
             connected()
             while not connection.is_closed():
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_SECONDS_BETWEEN_SIGNS_OF_LIFE):
-                        await ended.wait()
+                await wait_at_most(_SECONDS_BETWEEN_SIGNS_OF_LIFE, ended)
                 async with self._speaking:
                     await connection.execute("SELECT 1")
         finally:
