@@ -47,7 +47,7 @@ from octohooks_server.rules.ids import IdFactory
 from octohooks_server.rules.keyring import Keyring
 from octohooks_server.settings import Settings, SettingsError
 from octohooks_server.store import instance
-from octohooks_server.store.acceptance import Accepted, Draft, accept
+from octohooks_server.store.acceptance import Accepted, Draft, accept, makes_one_change
 from octohooks_server.store.database import (
     Database,
     PostgresDatabase,
@@ -186,12 +186,14 @@ class _Server:
         ) -> Sequence[Accepted | OctohooksError]:
             handing_over = self._handing_over
             budget = self._loop.claim_budget() if handing_over is None else handing_over.budget()
-            results = await accept(
-                conn, drafts, now=clock(), lease=settings.lease, may_claim=budget
+            return await accept(
+                conn,
+                drafts,
+                now=clock(),
+                lease=settings.lease,
+                may_claim=budget,
+                hands_over=handing_over is not None,
             )
-            if handing_over is not None:
-                await handing_over.leave(conn, results)
-            return results
 
         def hand_over(results: Sequence[Accepted | OctohooksError]) -> None:
             metrics.accepted(results)
@@ -217,6 +219,7 @@ class _Server:
             database,
             write_drafts,
             hand_over,
+            makes_one_change=makes_one_change,
             observe=self._observation.messages_committed,
             on_defect=lambda error: self._health.part_died("messages", error),
         )

@@ -115,12 +115,14 @@ class SimulatedServer:
         ) -> Sequence[Accepted | OctohooksError]:
             hands_over = around.hands_over
             budget = self.handing_over.budget() if hands_over else self._loop.claim_budget()
-            results = await accept(
-                conn, drafts, now=clock(), lease=around.bounds.lease, may_claim=budget
+            return await accept(
+                conn,
+                drafts,
+                now=clock(),
+                lease=around.bounds.lease,
+                may_claim=budget,
+                hands_over=hands_over,
             )
-            if hands_over:
-                await self.handing_over.leave(conn, results)
-            return results
 
         def hand_over(results: Sequence[Accepted | OctohooksError]) -> None:
             if around.hands_over:

@@ -2,12 +2,8 @@
 
 from collections.abc import Callable, Collection, Sequence
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from octohooks_server.errors import OctohooksError
-from octohooks_server.store import hand_overs
 from octohooks_server.store.acceptance import Accepted
-from octohooks_server.store.due import DueDelivery
 
 # How long an offer holds; who has made one makes it again within a second (`taking_over`), unless
 # it has no more room or has died.
@@ -52,26 +48,11 @@ class HandingOver:
 
         return may_claim
 
-    async def leave(
-        self, conn: AsyncConnection, results: Sequence[Accepted | OctohooksError]
-    ) -> None:
-        """Lists what was claimed for whoever takes it, in the transaction that accepted it."""
-        claimed = _claimed(results)
-        if claimed:
-            await hand_overs.leave(conn, claimed)
-
     def left(self, results: Sequence[Accepted | OctohooksError]) -> None:
         """Lets others look for what is on disk now, unless they still do."""
         now = self._time()
-        if now >= self._next_telling and _claimed(results):
+        if now >= self._next_telling and any(
+            isinstance(result, Accepted) and result.claimed for result in results
+        ):
             self._next_telling = now + _LEAST_SECONDS_BETWEEN_TELLINGS
             self._tell()
-
-
-def _claimed(results: Sequence[Accepted | OctohooksError]) -> list[DueDelivery]:
-    return [
-        delivery
-        for result in results
-        if isinstance(result, Accepted)
-        for delivery in result.claimed
-    ]

@@ -1,7 +1,7 @@
 """Takes over what servers that do not deliver have accepted, and offers them to do so."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 
 import structlog
@@ -10,7 +10,7 @@ from octohooks_server.delivery.handing_over import MOST_DELIVERIES
 from octohooks_server.delivery.loop import DeliveryLoop
 from octohooks_server.errors import OctohooksError
 from octohooks_server.store import hand_overs
-from octohooks_server.store.database import Database
+from octohooks_server.store.database import Database, Row
 from octohooks_server.waiting import wait_at_most
 
 log = structlog.get_logger()
@@ -49,6 +49,8 @@ class TakingOver:
         self._offer = offer
         self._wake = asyncio.Event()
         self._stopping = False
+        # What was taken, until it has been read as well.
+        self._unread: Sequence[Row] = ()
         self._time = asyncio.get_running_loop().time
         self._next_offer = self._looks_until = self._time()
 
@@ -89,7 +91,16 @@ class TakingOver:
         now = self._clock()
         # What there is no room for would have to be given back, one by one.
         most = min(max(room // MOST_DELIVERIES, 1), _MOST_AT_ONCE)
-        taken = await self._database.run(lambda conn: hand_overs.take(conn, most=most, now=now))
+        if not self._unread:
+            self._unread = await self._database.run_one_change(
+                lambda conn: hand_overs.take(conn, most=most)
+            )
+        unread = self._unread
+        has_more = len(unread) >= most
+        taken = await self._database.run_one_change(
+            lambda conn: hand_overs.read(conn, unread, now=now)
+        )
+        self._unread = ()
         full = self._loop.take_over(taken.deliveries)
         if taken.left_due:
             self._loop.look()
@@ -99,4 +110,4 @@ class TakingOver:
         if full or (keeps_up and self._time() >= self._next_offer):
             self._next_offer = self._time() + _MOST_SECONDS_BETWEEN_LOOKS
             self._offer(full)
-        return taken.has_more
+        return has_more

@@ -1,8 +1,8 @@
 """Acceptance: a message, its deliveries and its idempotent answer become durable together."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from octohooks.v1.application_pb2 import Application
@@ -11,11 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.errors import AlreadyExists, FailedPrecondition, NotFound, OctohooksError
 from octohooks_server.rules.filters import wants
-from octohooks_server.store import applications, destinations, environments, idempotency
+from octohooks_server.store import addressees, applications, hand_overs, idempotency
 from octohooks_server.store import proto_values as values
-from octohooks_server.store.database import InsertRows, Row, insert_unless_taken
+from octohooks_server.store.addressees import Addressee, Reference
+from octohooks_server.store.database import InsertRows, Row, insert_unless_taken, run_together
 from octohooks_server.store.deliveries import new_row
-from octohooks_server.store.destinations import Destination, Found
+from octohooks_server.store.destinations import Destination
 from octohooks_server.store.due import DueDelivery
 from octohooks_server.store.idempotency import Earlier, Key, KeyedRequest
 from octohooks_server.store.tables import deliveries, messages
@@ -62,34 +63,40 @@ async def accept(
     now: datetime,
     lease: timedelta,
     may_claim: Callable[[str], bool],
+    hands_over: bool = False,
 ) -> list[Accepted | OctohooksError]:
     """Stores messages with a delivery for each endpoint that wants them; one result per draft.
 
-    A first attempt that is due at once is claimed for this server where `may_claim` says so of the
-    endpoint, so that it need not be looked for; the others wait in the database.
+    A first attempt that is due at once is claimed where `may_claim` says so of the endpoint, so
+    that it need not be looked for; the others wait in the database. It is claimed for this server,
+    or where it `hands_over` for whichever one takes it.
     """
     earlier = await idempotency.reserve(
         conn, [draft.keyed for draft in drafts if draft.keyed is not None], now=now
     )
-    application_ids = await _resolve_applications(conn, list(_first_uses(drafts, earlier)), now=now)
-    environment_ids = list({draft.environment_id for draft in drafts})
-    enabled = await destinations.enabled_of(
-        conn,
-        environment_ids=environment_ids,
-        application_ids=list(set(application_ids.values())),
-        now=now,
-    )
-    retentions = await environments.payload_retentions(conn, environment_ids)
-    group = _Group(application_ids, enabled, retentions, now, lease, may_claim)
-    refused = await group.store_messages(conn, drafts, earlier)
-    await group.store_deliveries(conn)
+    found = await _find_addressees(conn, list(_first_uses(drafts, earlier)), now=now)
+    group = _Group(found, now, lease, may_claim)
+    refused = await group.take(conn, _first_uses(drafts, earlier))
+    await group.store(conn, hands_over=hands_over)
     results = await _finish(conn, drafts, group, refused, earlier)
     # A request that failed has left its key to the other ones that came with it.
     left = [index for index, result in enumerate(results) if result is None]
     again = [drafts[index] for index in left]
-    answers = await accept(conn, again, now=now, lease=lease, may_claim=may_claim) if left else []
+    answers = (
+        await accept(conn, again, now=now, lease=lease, may_claim=may_claim, hands_over=hands_over)
+        if left
+        else []
+    )
     late = dict(zip(left, answers, strict=True))
     return [result or late[index] for index, result in enumerate(results)]
+
+
+def makes_one_change(drafts: Sequence[Draft]) -> bool:
+    """Whether `accept` stores these by one statement, and changes nothing before."""
+    return not any(
+        draft.keyed is not None or draft.inline_application is not None or draft.message.uid
+        for draft in drafts
+    )
 
 
 class _Group:
@@ -97,62 +104,75 @@ class _Group:
 
     def __init__(
         self,
-        application_ids: Mapping[tuple[str, str], str],
-        enabled: Mapping[str, Sequence[Found]],
-        retentions: Mapping[str, timedelta],
+        addressees: Mapping[Reference, Addressee],
         now: datetime,
         lease: timedelta,
         may_claim: Callable[[str], bool],
     ) -> None:
-        self._application_ids = application_ids
-        self._enabled = enabled
-        self._retentions = retentions
+        self._addressees = addressees
         self._now = now
         self._lease = lease
         self._may_claim = may_claim
         self._create_time = values.timestamp(now)
         self._expire_times: dict[datetime, Timestamp | None] = {}
-        self._delivery_rows: list[dict[str, Any]] = []
-        self._stored: list[tuple[Draft, Message]] = []
+        # What is still to be stored.
+        self._message_rows: list[Row] = []
+        self._delivery_rows: list[Row] = []
         self.accepted: dict[str, Accepted] = {}
 
-    async def store_messages(
-        self,
-        conn: AsyncConnection,
-        drafts: Sequence[Draft],
-        earlier: Mapping[Key, Earlier],
+    async def take(
+        self, conn: AsyncConnection, drafts: Iterable[Draft]
     ) -> dict[str, OctohooksError]:
-        """Inserts the messages; answers, by message ID, why some could not be."""
+        """Takes drafts that are to be stored; answers, by message ID, why some cannot be.
+
+        Those with a UID are stored at once, since it may be taken.
+        """
         refused: dict[str, OctohooksError] = {}
-        plain: list[dict[str, Any]] = []
-        with_uid: list[dict[str, Any]] = []
-        rows: dict[str, tuple[Draft, dict[str, Any]]] = {}
-        for draft in _first_uses(drafts, earlier):
-            application_id = self._application_ids.get((draft.environment_id, draft.application))
-            retention = self._retentions.get(draft.environment_id)
-            if application_id is None or retention is None:
+        with_uid: list[tuple[Draft, Addressee, Row]] = []
+        for draft in drafts:
+            addressee = self._addressees.get((draft.environment_id, draft.application))
+            # The environment's own application is nothing that a caller may name.
+            if addressee is None or addressee.is_operational != draft.is_operational:
                 refused[draft.message.id] = NotFound("application", draft.application)
                 continue
-            row = _message_row(draft, application_id, retention, self._now)
-            rows[draft.message.id] = (draft, row)
-            (with_uid if draft.message.uid else plain).append(row)
-        await _INSERT_MESSAGES.run(conn, plain)
-        stored = {row["id"] for row in plain}
-        if with_uid:
-            # In one order, so that two transactions never wait for each other.
-            with_uid.sort(key=lambda row: (row["application_id"], row["uid"]))
-            made = await conn.execute(
-                insert_unless_taken(conn, messages).returning(messages.c.id), with_uid
-            )
-            stored.update(made.scalars())
-        for id, (draft, row) in rows.items():
-            if id in stored:
-                self._stored.append((draft, self._stored_message(draft.message, row)))
+            row = _message_row(draft, addressee, self._now)
+            if draft.message.uid:
+                with_uid.append((draft, addressee, row))
             else:
-                refused[id] = AlreadyExists("message", draft.message.uid)
+                self._message_rows.append(row)
+                self._accept(draft, addressee, row)
+        made = await _insert_unless_uid_is_taken(conn, [row for _, _, row in with_uid])
+        for draft, addressee, row in with_uid:
+            if row["id"] in made:
+                self._accept(draft, addressee, row)
+            else:
+                refused[draft.message.id] = AlreadyExists("message", draft.message.uid)
         return refused
 
-    def _stored_message(self, message: Message, row: Mapping[str, Any]) -> Message:
+    async def store(self, conn: AsyncConnection, *, hands_over: bool) -> None:
+        """Stores what was taken, with a delivery for each endpoint that wants it."""
+        claimed = [one for accepted in self.accepted.values() for one in accepted.claimed]
+        await run_together(
+            conn,
+            (_INSERT_MESSAGES, self._message_rows),
+            (_INSERT_DELIVERIES, self._delivery_rows),
+            (hand_overs.LEAVE, [hand_overs.row(claimed)] if hands_over and claimed else ()),
+        )
+
+    def _accept(self, draft: Draft, addressee: Addressee, row: Row) -> None:
+        claimed = []
+        left_due = False
+        for endpoint, destination in addressee.endpoints:
+            if _goes_to(endpoint, draft):
+                delivery = self._deliver(draft, destination)
+                if delivery is not None:
+                    claimed.append(delivery)
+                elif not destination.schedule[0]:
+                    left_due = True
+        message = self._stored_message(draft.message, row)
+        self.accepted[message.id] = Accepted(message, claimed, left_due)
+
+    def _stored_message(self, message: Message, row: Row) -> Message:
         """The message as it was stored, without its payload."""
         expires_at = row["payload_expires_at"]
         if expires_at not in self._expire_times:
@@ -174,24 +194,8 @@ class _Group:
             stored.tags.update(row["tags"])
         return stored
 
-    async def store_deliveries(self, conn: AsyncConnection) -> None:
-        """Inserts a delivery for each endpoint that wants one of the stored messages."""
-        for draft, message in self._stored:
-            claimed = []
-            left_due = False
-            for endpoint, destination in self._enabled[message.application]:
-                if _goes_to(endpoint, draft):
-                    delivery = self._deliver(draft, message, destination)
-                    if delivery is not None:
-                        claimed.append(delivery)
-                    elif not destination.schedule[0]:
-                        left_due = True
-            self.accepted[message.id] = Accepted(message, claimed, left_due)
-        await _INSERT_DELIVERIES.run(conn, self._delivery_rows)
-
-    def _deliver(
-        self, draft: Draft, message: Message, destination: Destination
-    ) -> DueDelivery | None:
+    def _deliver(self, draft: Draft, destination: Destination) -> DueDelivery | None:
+        message = draft.message
         due_at = self._now + destination.schedule[0]
         claims = due_at <= self._now and self._may_claim(destination.endpoint_id)
         lease_ends_at = self._now + self._lease
@@ -212,7 +216,7 @@ class _Group:
             destination=destination,
             message_id=message.id,
             event_type=message.event_type,
-            payload=draft.message.payload,
+            payload=message.payload,
             claim=1,
             attempt_count=0,
             scheduled_count=0,
@@ -223,32 +227,46 @@ class _Group:
         )
 
 
-async def _resolve_applications(
+async def _find_addressees(
     conn: AsyncConnection, drafts: Sequence[Draft], *, now: datetime
-) -> dict[tuple[str, str], str]:
-    """The application ID of each (environment, reference), made where a draft asks for it."""
-    references: dict[str, set[str]] = {}
-    for draft in drafts:
-        references.setdefault(draft.environment_id, set()).add(draft.application)
-    found: dict[tuple[str, str], str] = {
-        (draft.environment_id, draft.application): draft.application
+) -> Mapping[Reference, Addressee]:
+    """The application of each reference that has one, made where a draft asks for it."""
+    found = await addressees.find(conn, map(_reference, drafts), now=now)
+    missing = [
+        draft
         for draft in drafts
-        if draft.is_operational
-    }
-    for environment_id, wanted in references.items():
-        ids = await applications.find_ids(conn, environment_id=environment_id, references=wanted)
-        found.update({(environment_id, reference): id for reference, id in ids.items()})
+        if draft.inline_application is not None and _reference(draft) not in found
+    ]
     # In one order, so that two transactions never wait for each other.
-    for draft in sorted(drafts, key=lambda draft: (draft.environment_id, draft.application)):
-        key = (draft.environment_id, draft.application)
-        if draft.inline_application is not None and key not in found:
-            found[key] = await applications.ensure(
-                conn,
-                environment_id=draft.environment_id,
-                application=draft.inline_application,
-                now=now,
-            )
+    for draft in sorted(missing, key=_reference):
+        assert draft.inline_application is not None
+        await applications.ensure(
+            conn,
+            environment_id=draft.environment_id,
+            application=draft.inline_application,
+            now=now,
+        )
+    if missing:
+        found.update(await addressees.find(conn, map(_reference, missing), now=now))
     return found
+
+
+def _reference(draft: Draft) -> Reference:
+    return draft.environment_id, draft.application
+
+
+async def _insert_unless_uid_is_taken(
+    conn: AsyncConnection, rows: Sequence[Row]
+) -> Collection[str]:
+    """The IDs of those messages that could be inserted."""
+    if not rows:
+        return ()
+    made = await conn.execute(
+        insert_unless_taken(conn, messages).returning(messages.c.id),
+        # In one order, so that two transactions never wait for each other.
+        sorted(rows, key=lambda row: (row["application_id"], row["uid"])),
+    )
+    return set(made.scalars())
 
 
 def _first_uses(drafts: Sequence[Draft], earlier: Mapping[Key, Earlier]) -> Iterator[Draft]:
@@ -326,21 +344,19 @@ def _goes_to(endpoint: Row, draft: Draft) -> bool:
     )
 
 
-def _message_row(
-    draft: Draft, application_id: str, environment_retention: timedelta, now: datetime
-) -> dict[str, Any]:
+def _message_row(draft: Draft, addressee: Addressee, now: datetime) -> Row:
     message = draft.message
     own = values.span(message.payload_retention) if message.HasField("payload_retention") else None
     return {
         "id": message.id,
         "environment_id": draft.environment_id,
-        "application_id": application_id,
+        "application_id": addressee.application_id,
         "uid": message.uid or None,
         "event_type": message.event_type,
         "channels": sorted(set(message.channels)) if message.channels else None,
         "tags": dict(message.tags) if message.tags else None,
         "payload_retention": own,
-        "payload_expires_at": now + (own or environment_retention),
+        "payload_expires_at": now + (own or addressee.payload_retention),
         "created_at": now,
         "addressed_to": draft.addressed_to,
         "trace_parent": draft.trace_parent,

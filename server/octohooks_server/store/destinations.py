@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import and_, bindparam, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.sql import ColumnElement, Select
+from sqlalchemy.sql import ColumnElement
 
 from octohooks_server.rules.keyring import CannotOpen, Keyring
 from octohooks_server.rules.schedule import DEFAULT_SCHEDULE
@@ -44,33 +44,16 @@ Found = tuple[Row, Destination]
 """A destination, and the row with what else was read of the endpoint."""
 
 
-async def enabled_of(
-    conn: AsyncConnection,
-    *,
-    environment_ids: Sequence[str],
-    application_ids: Sequence[str],
-    now: datetime,
-) -> Mapping[str, list[Found]]:
-    """The enabled endpoints of each application, with their filters, in one read for a group."""
-    found: dict[str, list[Found]] = {id: [] for id in application_ids}
-    rows = await _ENABLED_OF.rows(
-        conn, environment_ids=environment_ids, application_ids=application_ids, now=now
-    )
-    for row, destination in _destinations(rows, keyring_of(conn), now):
-        found[destination.application_id].append((row, destination))
-    return found
-
-
 async def by_ids(
     conn: AsyncConnection, *, environment_ids: Sequence[str], ids: Sequence[str], now: datetime
 ) -> Mapping[str, Found]:
     """The endpoints with these IDs, and whether they are disabled or deleted."""
     rows = await _BY_IDS.rows(conn, environment_ids=environment_ids, ids=ids, now=now)
-    return {found[0]["id"]: found for found in _destinations(rows, keyring_of(conn), now)}
+    return {found[0]["id"]: found for found in of_rows(rows, keyring_of(conn), now)}
 
 
-def _destinations(rows: Sequence[Row], keyring: Keyring, now: datetime) -> list[Found]:
-    """The destinations in rows that hold one secret each."""
+def of_rows(rows: Sequence[Row], keyring: Keyring, now: datetime) -> list[Found]:
+    """The destinations in rows that hold `COLUMNS`, with one secret each, in the order `ORDER`."""
     found = []
     for _, of_endpoint in groupby(rows, itemgetter("id")):
         with_secrets = list(of_endpoint)
@@ -103,53 +86,44 @@ def _destinations(rows: Sequence[Row], keyring: Keyring, now: datetime) -> list[
     return found
 
 
-def _select(*more: ColumnElement[Any]) -> Select[Any]:
-    """What `_destinations` needs, and more of the endpoints: a row for each secret that signs."""
-    secret = endpoint_secrets.c
-    signs = and_(
-        same(secret.environment_id, endpoints.c.environment_id),
-        secret.endpoint_id == endpoints.c.id,
-        or_(secret.expires_at.is_(None), secret.expires_at > bindparam("now")),
-    )
-    return (
-        select(
-            endpoints.c.id,
-            endpoints.c.environment_id,
-            endpoints.c.application_id,
-            endpoints.c.url,
-            endpoints.c.headers,
-            endpoints.c.rate_limit,
-            endpoints.c.retry_schedule,
-            applications.c.rate_limit.label("application_rate_limit"),
-            environments.c.retry_schedule.label("environment_retry_schedule"),
-            secret.endpoint_id,
-            secret.number,
-            secret.secret,
-            secret.signature_type,
-            secret.created_at,
-            secret.expires_at,
-            *more,
-        )
-        .select_from(endpoints)
-        .join(applications, OF_APPLICATION)
-        .join(environments, environments.c.id == endpoints.c.environment_id)
-        .outerjoin(endpoint_secrets, signs)
-        .where(within(endpoints.c.environment_id, texts("environment_ids")))
-        .order_by(endpoints.c.id, secret.number.desc())
-    )
-
-
-_ENABLED_OF = Prepared(
-    _select(endpoints.c.event_types, endpoints.c.channels).where(
-        among(endpoints.c.application_id, texts("application_ids")),
-        endpoints.c.deleted_at.is_(None),
-        ~endpoints.c.disabled,
-    )
+COLUMNS: Sequence[ColumnElement[Any]] = (
+    endpoints.c.id,
+    endpoints.c.environment_id,
+    endpoints.c.application_id,
+    endpoints.c.url,
+    endpoints.c.headers,
+    endpoints.c.rate_limit,
+    endpoints.c.retry_schedule,
+    applications.c.rate_limit.label("application_rate_limit"),
+    environments.c.retry_schedule.label("environment_retry_schedule"),
+    endpoint_secrets.c.endpoint_id,
+    endpoint_secrets.c.number,
+    endpoint_secrets.c.secret,
+    endpoint_secrets.c.signature_type,
+    endpoint_secrets.c.created_at,
+    endpoint_secrets.c.expires_at,
+)
+ORDER: Sequence[ColumnElement[Any]] = (endpoints.c.id, endpoint_secrets.c.number.desc())
+# Of the secrets, those that sign what is sent to an endpoint at the time `now`.
+SIGNS = and_(
+    same(endpoint_secrets.c.environment_id, endpoints.c.environment_id),
+    endpoint_secrets.c.endpoint_id == endpoints.c.id,
+    or_(endpoint_secrets.c.expires_at.is_(None), endpoint_secrets.c.expires_at > bindparam("now")),
 )
 _BY_IDS = Prepared(
-    _select(
+    select(
+        *COLUMNS,
         endpoints.c.disabled,
         endpoints.c.deleted_at,
         applications.c.deleted_at.label("application_deleted_at"),
-    ).where(among(endpoints.c.id, texts("ids")))
+    )
+    .select_from(endpoints)
+    .join(applications, OF_APPLICATION)
+    .join(environments, environments.c.id == endpoints.c.environment_id)
+    .outerjoin(endpoint_secrets, SIGNS)
+    .where(
+        within(endpoints.c.environment_id, texts("environment_ids")),
+        among(endpoints.c.id, texts("ids")),
+    )
+    .order_by(*ORDER)
 )

@@ -1,6 +1,5 @@
 """Environments: the unit of isolation."""
 
-from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.errors import NotFound
 from octohooks_server.store import proto_values as values
-from octohooks_server.store.database import Prepared, among, texts
+from octohooks_server.store.database import Prepared
 from octohooks_server.store.paging import Page, page_of
 from octohooks_server.store.tables import environments
 
@@ -86,16 +85,6 @@ async def exists_any(conn: AsyncConnection) -> bool:
     return bool(await conn.scalar(select(func.count()).select_from(environments)))
 
 
-async def payload_retentions(
-    conn: AsyncConnection, environment_ids: Sequence[str]
-) -> Mapping[str, timedelta]:
-    """For how long payloads are kept, in those environments that exist."""
-    return {
-        id: retention or DEFAULT_PAYLOAD_RETENTION
-        for id, retention in await _PAYLOAD_RETENTIONS.tuples(conn, ids=environment_ids)
-    }
-
-
 async def take_sequences(
     conn: AsyncConnection, *, environment_id: str, count: int, now: datetime
 ) -> tuple[int, datetime]:
@@ -138,12 +127,6 @@ def _environment(row: RowMapping) -> Environment:
         update_time=values.timestamp(row["updated_at"]),
     )
 
-
-_PAYLOAD_RETENTIONS = Prepared(
-    select(environments.c.id, environments.c.payload_retention).where(
-        among(environments.c.id, texts("ids")), environments.c.deleted_at.is_(None)
-    )
-)
 
 _BEFORE = environments.c.last_recorded_at
 _NOW = bindparam("now", type_=_BEFORE.type)

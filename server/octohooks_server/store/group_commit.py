@@ -45,6 +45,8 @@ class GroupCommit(Generic[Item, Result]):
     and each item is tried in one of its own, so that one poisonous item harms no other. A database
     that is away or full is told to all of them.
 
+    `makes_one_change` says of a group that `write` changes things by one statement for it.
+
     `after_commit` is called with the results of a group once it is on disk, whether or not their
     submitters still wait. `observe` is told about every group, on disk or not. `on_defect` is told
     when writing has ended for a reason that is none of the database's; what waits then waits until
@@ -57,6 +59,7 @@ class GroupCommit(Generic[Item, Result]):
         write: Write[Item, Result],
         after_commit: Callable[[Sequence[Result | OctohooksError]], None],
         *,
+        makes_one_change: Callable[[Sequence[Item]], bool] = lambda _: False,
         more_to_come: Callable[[], bool] = lambda: False,
         observe: Observe[Item, Result] = _unobserved,
         on_defect: Callable[[BaseException], None] = _unobserved,
@@ -64,6 +67,7 @@ class GroupCommit(Generic[Item, Result]):
         self._database = database
         self._write = write
         self._after_commit = after_commit
+        self._makes_one_change = makes_one_change
         self._more_to_come = more_to_come
         self._observe = observe
         self._on_defect = on_defect
@@ -131,7 +135,9 @@ class GroupCommit(Generic[Item, Result]):
         results: Sequence[Result | Exception]
         began = self._time()
         try:
-            results = stored = await self._database.run(lambda conn: self._write(conn, items))
+            is_one = self._makes_one_change(items)
+            run = self._database.run_one_change if is_one else self._database.run
+            results = stored = await run(lambda conn: self._write(conn, items))
         except Exception as error:
             if len(group) > 1 and not isinstance(error, Unavailable | ResourceExhausted):
                 for entry in group:

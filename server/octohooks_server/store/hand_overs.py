@@ -12,11 +12,11 @@ from datetime import datetime
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import Integer, bindparam, delete, insert, select
+from sqlalchemy import Integer, bindparam, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.store import claims
-from octohooks_server.store.database import Prepared, Row
+from octohooks_server.store.database import InsertRows, Prepared, Row
 from octohooks_server.store.due import DueDelivery
 from octohooks_server.store.tables import hand_overs
 
@@ -26,41 +26,44 @@ _NEW = {"claim": 0, "attempt_count": 0, "scheduled_count": 0, "manual_requests":
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What came of taking hand-overs."""
+    """What hand-overs that were taken are about."""
 
     # What is this server's to attempt.
     deliveries: Sequence[DueDelivery]
     # Whether some can no longer be attempted, and were made due for whoever ends them.
     left_due: bool
-    # Whether there may be more hand-overs.
-    has_more: bool
-    # When the oldest of them was left; None when there was none.
+    # When the oldest of them was left; None where none holds any more.
     left_at: datetime | None
 
 
-async def leave(conn: AsyncConnection, claimed: Sequence[DueDelivery]) -> None:
-    """Leaves new deliveries that were claimed together to whichever server takes them."""
+def row(claimed: Sequence[DueDelivery]) -> Row:
+    """What leaves new deliveries that were claimed together to whichever server takes them."""
     messages: dict[str, dict[str, list[str]]] = {}
     for one in claimed:
         of_environment = messages.setdefault(one.destination.environment_id, {})
         of_environment.setdefault(one.destination.endpoint_id, []).append(one.message_id)
-    await _LEAVE.rows(
-        conn,
-        first_message_id=claimed[0].message_id,
-        left_at=claimed[0].created_at,
-        lease_ends_at=claimed[0].lease_ends_at,
-        messages=messages,
-    )
+    return {
+        "first_message_id": claimed[0].message_id,
+        "left_at": claimed[0].created_at,
+        "lease_ends_at": claimed[0].lease_ends_at,
+        "messages": messages,
+    }
 
 
-async def take(conn: AsyncConnection, *, most: int, now: datetime) -> Taken:
-    """Takes the oldest hand-overs that no other server is just taking."""
-    taken = await _TAKE.rows(conn, most=most)
+async def take(conn: AsyncConnection, *, most: int) -> Sequence[Row]:
+    """Takes the oldest hand-overs that no other server is just taking, by one statement."""
+    return await _TAKE.rows(conn, most=most)
+
+
+async def read(conn: AsyncConnection, taken: Sequence[Row], *, now: datetime) -> Taken:
+    """What an attempt needs of each delivery in hand-overs that were taken.
+
+    It changes things by one statement at the most, and may be done again where it failed.
+    """
     # The others fall due by themselves.
     valid = [hand_over for hand_over in taken if hand_over["lease_ends_at"] > now]
-    has_more = len(taken) == most
     if not valid:
-        return Taken((), left_due=False, has_more=has_more, left_at=None)
+        return Taken((), left_due=False, left_at=None)
     found, ended = await claims.attemptable(
         conn,
         list(chain.from_iterable(map(_deliveries_of, valid))),
@@ -74,7 +77,7 @@ async def take(conn: AsyncConnection, *, most: int, now: datetime) -> Taken:
     }
     await claims.give_back_keys(conn, unusable, due_at=now)
     left_at = min(hand_over["left_at"] for hand_over in valid)
-    return Taken(found, left_due=bool(unusable), has_more=has_more, left_at=left_at)
+    return Taken(found, left_due=bool(unusable), left_at=left_at)
 
 
 def _deliveries_of(hand_over: Row) -> Iterator[dict[str, Any]]:
@@ -90,7 +93,7 @@ def _deliveries_of(hand_over: Row) -> Iterator[dict[str, Any]]:
                 }
 
 
-_LEAVE = Prepared(insert(hand_overs))
+LEAVE = InsertRows(hand_overs)
 _TAKE = Prepared(
     delete(hand_overs)
     .where(

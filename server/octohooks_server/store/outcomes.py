@@ -34,6 +34,7 @@ from octohooks_server.store.database import (
     Row,
     UpdateRows,
     among,
+    run_together,
     texts,
     within,
 )
@@ -112,8 +113,9 @@ async def record_outcomes(
         state = states[outcome.delivery.destination.endpoint_id]
         results[id(outcome)] = _apply(outcome, row, state, now, ids, numbers, changes)
     await _drop_bodies_without_payload(conn, changes.attempts, environment_ids)
-    await _INSERT_ATTEMPTS.run(conn, changes.attempts)
-    await _UPDATE_DELIVERIES.run(conn, changes.deliveries)
+    await run_together(
+        conn, (_INSERT_ATTEMPTS, changes.attempts), (_UPDATE_DELIVERIES, changes.deliveries)
+    )
     await _store_endpoint_states(conn, states, now=now)
     await notify(conn, changes.notices, now=now, ids=ids)
     return [results.get(id(outcome), Recorded(applied=False)) for outcome in outcomes]

@@ -46,7 +46,7 @@ from octohooks_server.api.calls_under_way import CallsUnderWay
 from octohooks_server.api.gate import Gate
 from octohooks_server.api.request_limits import RequestLimits
 from octohooks_server.errors import NotFound, Unavailable
-from octohooks_server.store import applications, destinations, environments
+from octohooks_server.store import addressees, applications
 from structlog.testing import capture_logs
 
 from tests.server.api.calls import Api, Refused
@@ -177,15 +177,15 @@ def message_request(**values: Any) -> CreateMessageRequest:
 DEFECTS = [
     pytest.param(applications, "find", GetApplicationRequest(application="a"), id="a read"),
     pytest.param(applications, "create", CreateApplicationRequest(), id="a write"),
-    pytest.param(destinations, "enabled_of", message_request(), id="a message"),
+    pytest.param(addressees, "find", message_request(), id="a message"),
     pytest.param(
-        destinations,
-        "enabled_of",
+        addressees,
+        "find",
         BatchCreateMessagesRequest(requests=[message_request()]),
         id="batch",
     ),
     pytest.param(
-        destinations, "enabled_of", PublishMessagesRequest(message=message_request()), id="a stream"
+        addressees, "find", PublishMessagesRequest(message=message_request()), id="a stream"
     ),
     pytest.param(applications, "get_id", WatchAttemptsRequest(application="acme"), id="a watch"),
 ]
@@ -228,7 +228,7 @@ async def test_a_defect_leaves_nothing_stored_and_the_server_goes_on(
         raise RuntimeError
 
     with monkeypatch.context() as patch, capture_logs():
-        patch.setattr(environments, "payload_retentions", fail)
+        patch.setattr(addressees, "find", fail)
         await api.refusal(message_request(uid="m"))
         batch = BatchCreateMessagesRequest(requests=[message_request(uid="m")])
         await api.refusal(batch, idempotency_key="k")

@@ -144,6 +144,10 @@ class FlakyDatabase(Database):
         self._refuse()
         return await self._real.run(work)
 
+    async def run_one_change(self, work: Work[T]) -> T:
+        self._refuse()
+        return await self._real.run_one_change(work)
+
     async def warm_up(self) -> None:
         await self._real.warm_up()
 

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from octohooks_server.delivery import taking_over
 from octohooks_server.delivery.taking_over import TakingOver
+from octohooks_server.errors import Unavailable
+from octohooks_server.store import hand_overs
 from octohooks_server.store.database import Database
+from octohooks_server.store.hand_overs import Taken
 
 from tests.server.delivery.loop_rig import FlakyDatabase, LoopRig, running_loop
 from tests.server.store.test_hand_overs import leave
@@ -169,6 +172,28 @@ async def test_a_database_that_is_away_ends_nothing(
         flaky.away = False
         (await server.rig.sender.next_post()).answer()
         await server.rig.recorded()
+
+
+async def test_what_was_taken_is_attempted_although_the_database_was_away_before_it_was_read(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(taking_over, "_SECONDS_AFTER_A_FAILURE", 0.01)
+    application = await world.application()
+    await world.endpoint(application)
+    await leave(world, world.draft(application))
+    really_read = hand_overs.read
+    refusals = [Unavailable("The database is away.")]
+
+    async def read(*args: Any, **named: Any) -> Taken:
+        if refusals:
+            raise refusals.pop()
+        return await really_read(*args, **named)
+
+    monkeypatch.setattr(hand_overs, "read", read)
+    async with delivering(world) as server:
+        (await server.rig.sender.next_post()).answer()
+        await server.rig.recorded()
+    assert not refusals
 
 
 @pytest.mark.usefixtures("only_when_told")

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from octohooks_server.store.database import prepared
+from octohooks_server.store.database import prepared, rows
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -26,7 +26,8 @@ def statements_of_the_store() -> Iterator[dict[str, Any]]:
 
     really_fetch = prepared.fetch
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepared, "fetch", fetch)
+        for module in (prepared, rows):
+            patch.setattr(module, "fetch", fetch)
         event.listen(Engine, "before_cursor_execute", note)
         try:
             yield seen

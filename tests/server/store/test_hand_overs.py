@@ -23,20 +23,23 @@ from tests.server.store.world import LEASE, World, seconds
 async def leave(world: World, *drafts: Draft) -> list[DueDelivery]:
     """Accepts together, and leaves all that is due at once; answers what that is."""
     async with world.database.write() as conn:
-        results = await accept(conn, drafts, now=world.now, lease=LEASE, may_claim=lambda _: True)
-        claimed = [
-            delivery
-            for result in results
-            if isinstance(result, Accepted)
-            for delivery in result.claimed
-        ]
-        await hand_overs.leave(conn, claimed)
-    return claimed
+        results = await accept(
+            conn, drafts, now=world.now, lease=LEASE, may_claim=lambda _: True, hands_over=True
+        )
+    return [
+        delivery
+        for result in results
+        if isinstance(result, Accepted)
+        for delivery in result.claimed
+    ]
 
 
 async def take(world: World) -> Taken:
-    """Takes what there is, as a server that delivers."""
-    return await world.database.run(lambda conn: hand_overs.take(conn, most=10, now=world.now))
+    """Takes the ten oldest, as a server that delivers."""
+    taken = await world.database.run_one_change(lambda conn: hand_overs.take(conn, most=10))
+    return await world.database.run_one_change(
+        lambda conn: hand_overs.read(conn, taken, now=world.now)
+    )
 
 
 def without_destinations(deliveries: Sequence[DueDelivery]) -> dict[tuple[str, str], Any]:
@@ -58,7 +61,7 @@ async def test_what_is_left_is_taken_with_all_that_an_attempt_needs(world: World
     assert without_destinations(taken.deliveries) == without_destinations(left)
     assert {one.destination.read_at for one in taken.deliveries} == {world.now}
     assert {one.destination.rate_limit for one in taken.deliveries} == {0, 1}
-    assert (taken.left_due, taken.has_more) == (False, False)
+    assert not taken.left_due
 
 
 async def test_nobody_finds_due_what_was_left(world: World) -> None:
@@ -89,13 +92,13 @@ async def test_servers_that_take_at_the_same_time_never_take_the_same(world: Wor
     assert sorted(ids) == sorted(delivery.message_id for delivery in left)
 
 
-async def test_the_oldest_are_taken_first_and_more_is_told_of(world: World) -> None:
+async def test_the_oldest_are_taken_first(world: World) -> None:
     application = await world.application()
     await world.endpoint(application)
     left = [one for _ in range(12) for one in await leave(world, world.draft(application))]
     first, second = await take(world), await take(world)
-    assert (first.has_more, second.has_more) == (True, False)
     assert {one.message_id for one in first.deliveries} == {one.message_id for one in left[:10]}
+    assert {one.message_id for one in second.deliveries} == {one.message_id for one in left[10:]}
 
 
 async def test_what_nobody_takes_falls_due_when_its_claim_ends(world: World) -> None:
@@ -160,9 +163,9 @@ async def test_nothing_is_left_of_messages_that_are_rolled_back(world: World) ->
                 now=world.now,
                 lease=LEASE,
                 may_claim=lambda _: True,
+                hands_over=True,
             )
             assert isinstance(result, Accepted)
-            await hand_overs.leave(conn, result.claimed)
             raise KeyError
     except KeyError:
         pass

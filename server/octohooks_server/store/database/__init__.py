@@ -8,7 +8,8 @@ from sqlalchemy.engine import URL
 from octohooks_server.rules.keyring import Keyring
 from octohooks_server.store.database.base import Database, DatabaseRefuses
 from octohooks_server.store.database.postgresql import PostgresDatabase
-from octohooks_server.store.database.prepared import InsertRows, Prepared, Row, UpdateRows
+from octohooks_server.store.database.prepared import Prepared, Row
+from octohooks_server.store.database.rows import InsertRows, UpdateRows, run_together
 from octohooks_server.store.database.sqlite import SqliteDatabase
 from octohooks_server.store.database.statements import (
     among,
@@ -37,6 +38,7 @@ __all__ = [
     "insert_unless_taken",
     "key_pairs",
     "open_database",
+    "run_together",
     "same",
     "take_turn",
     "texts",

@@ -60,6 +60,14 @@ class Database(ABC):
         async with self.write() as conn:
             return await work(conn)
 
+    async def run_one_change(self, work: Work[T]) -> T:
+        """Like `run`, for work that changes things by one statement at the most.
+
+        Nothing has to be undone then when it fails, so it need not be one transaction where to
+        begin and to end one takes time.
+        """
+        return await self.run(work)
+
     async def run_read(self, work: Work[T]) -> T:
         """Like `run`, in one transaction like that of `read`."""
         async with self.read() as conn:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 from sqlalchemy import DateTime, Table, event, func, select
@@ -20,6 +20,7 @@ from octohooks_server.store.database.base import (
     MOST_SECONDS_OF_WAITING,
     Database,
     DatabaseRefuses,
+    Work,
     away,
     disk_full,
     told_errors,
@@ -27,6 +28,8 @@ from octohooks_server.store.database.base import (
 from octohooks_server.store.database.statements import take_turn
 from octohooks_server.store.sealing import KEYRING, NO_KEYS
 from octohooks_server.waiting import wait_at_most
+
+T = TypeVar("T")
 
 _CHANNEL = "octohooks"
 _APPLICATION_NAME = "octohooks"
@@ -67,7 +70,8 @@ _CONNECTIONS_FROM_THE_START = 5
 # The driver asks the database about the types of lists, at length, when it meets them first on a
 # connection.
 _MEET_TYPES = (
-    "SELECT $1::text[], $2::varchar[], $3::bigint[], $4::int[], $5::smallint[], $6::bool[]"
+    "SELECT $1::text[], $2::varchar[], $3::bigint[], $4::int[], $5::smallint[], $6::bool[],"
+    " $7::bytea[]"
 )
 # A network that swallows everything is noticed after this.
 _MOST_SECONDS_FOR_A_COMMAND = 40.0
@@ -142,6 +146,12 @@ class PostgresDatabase(Database):
             ):
                 yield conn
 
+    async def run_one_change(self, work: Work[T]) -> T:
+        """See `Database.run_one_change`; each statement is a transaction of its own."""
+        with told_errors(self.observe_error), _translated_errors(_READ_ONLY):
+            async with self._connection() as conn, _given_up_when_confused(conn):
+                return await work(conn)
+
     async def warm_up(self) -> None:
         """See `Database.warm_up`."""
         async with AsyncExitStack() as opened:
@@ -166,7 +176,10 @@ class PostgresDatabase(Database):
         except BaseException:
             await asyncio.shield(conn.close())
             raise
-        if self._waiting or conn.in_transaction():
+        if conn.in_transaction():
+            # To SQLAlchemy alone, which asks nothing of the database: that is the driver's to do.
+            await conn.commit()
+        if self._waiting:
             await asyncio.shield(conn.close())
         else:
             self._kept.append(conn)
