@@ -519,13 +519,22 @@ class _Server:
             self._loop.recall_all()
             self._loop.look()
             self._upkeep.wake()
+            if self._relay is not None and self._handing_over is not None:
+                # Offers may be among what was missed.
+                self._relay.tell_servers()
+
+        def meet() -> None:
+            if self._presence is not None:
+                self._presence.look()
+            if self._taking_over is not None:
+                self._taking_over.meet()
 
         return Hears(
             events=self._feed.wake,
             recall=self._loop.recall,
             due=self._loop.look,
             work=self._upkeep.wake,
-            servers=self._presence.look if self._presence is not None else _ignore,
+            servers=meet,
             offer=self._handing_over.hear_offer if self._handing_over is not None else _ignore,
             hand_overs=self._taking_over.look if self._taking_over is not None else _ignore,
             anything=catch_up,

@@ -59,6 +59,11 @@ class TakingOver:
         self._looks_until = self._time() + _SECONDS_OF_LOOKING
         self._wake.set()
 
+    def meet(self) -> None:
+        """Says that there is a server that may have heard no offer yet."""
+        self._next_offer = self._time()
+        self._wake.set()
+
     def stop(self) -> None:
         """Ends `run`; what is left from now on is for others."""
         self._stopping = True

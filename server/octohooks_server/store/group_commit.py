@@ -79,6 +79,8 @@ class GroupCommit(Generic[Item, Result]):
         self._loop = asyncio.get_running_loop()
         self._time = self._loop.time
         self._last_progress = self._time()
+        # Until then, what comes belongs to the same load as the last group.
+        self._lingers_until = self._last_progress
 
     async def submit(self, item: Item) -> Result:
         """Stores an item and returns once it is on disk.
@@ -109,9 +111,8 @@ class GroupCommit(Generic[Item, Result]):
 
     async def _write_groups(self) -> None:
         try:
-            follows_another = False
             while self._waiting:
-                lingers = follows_another or self._more_to_come()
+                lingers = self._time() < self._lingers_until or self._more_to_come()
                 if lingers and len(self._waiting) < _LARGEST_GROUP:
                     await asyncio.sleep(_LINGER_SECONDS)
                 else:
@@ -121,7 +122,8 @@ class GroupCommit(Generic[Item, Result]):
                 del self._waiting[:_LARGEST_GROUP]
                 if group:
                     await self._write_group(group)
-                follows_another = len(group) > 1
+                if len(group) > 1:
+                    self._lingers_until = self._time() + _LINGER_SECONDS
         finally:
             self._writer = None
 

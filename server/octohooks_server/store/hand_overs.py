@@ -12,11 +12,10 @@ from datetime import datetime
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import Integer, bindparam, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.store import claims
-from octohooks_server.store.database import InsertRows, Prepared, Row
+from octohooks_server.store.database import InsertRows, Prepared, Row, delete_first
 from octohooks_server.store.due import DueDelivery
 from octohooks_server.store.tables import hand_overs
 
@@ -94,15 +93,4 @@ def _deliveries_of(hand_over: Row) -> Iterator[dict[str, Any]]:
 
 
 LEAVE = InsertRows(hand_overs)
-_TAKE = Prepared(
-    delete(hand_overs)
-    .where(
-        hand_overs.c.first_message_id.in_(
-            select(hand_overs.c.first_message_id)
-            .order_by(hand_overs.c.first_message_id)
-            .limit(bindparam("most", type_=Integer))
-            .with_for_update(skip_locked=True)
-        )
-    )
-    .returning(*hand_overs.c)
-)
+_TAKE = Prepared(lambda dialect: delete_first(dialect, hand_overs))

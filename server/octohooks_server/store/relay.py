@@ -36,7 +36,7 @@ class Hears:
     due: Callable[[], None]
     # There is work for the background.
     work: Callable[[], None]
-    # A server that delivers has come or gone.
+    # A server has come, or one that delivers has gone.
     servers: Callable[[], None]
     # A server takes hand-overs, but just had no room for these endpoints.
     offer: Callable[[Collection[str]], None]
@@ -83,7 +83,7 @@ class Relay:
         self._raise("work")
 
     def tell_servers(self) -> None:
-        """Says that this server has come or gone."""
+        """Says that this server has come, or goes and has delivered."""
         self._raise("servers")
 
     def tell_offer(self, full: Collection[str]) -> None:
@@ -105,15 +105,23 @@ class Relay:
 
     async def run(self, hears: Hears) -> None:
         """Tells and hears until it is cancelled."""
-        telling = asyncio.create_task(self._tell())
+        listening = asyncio.Event()
+
+        def connected() -> None:
+            listening.set()
+            hears.anything()
+
+        telling = asyncio.create_task(self._tell(listening))
         try:
-            await self._database.listen(lambda text: self._hear(text, hears), hears.anything)
+            await self._database.listen(lambda text: self._hear(text, hears), connected)
         finally:
             telling.cancel()
             with suppress(asyncio.CancelledError):
                 await telling
 
-    async def _tell(self) -> None:
+    async def _tell(self, listening: asyncio.Event) -> None:
+        # Before, what was said at the start would fail, and be told a second later.
+        await listening.wait()
         while True:
             await self._wake.wait()
             try:

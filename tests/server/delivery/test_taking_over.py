@@ -70,6 +70,14 @@ async def test_what_is_left_is_attempted_by_a_server_that_is_told(world: World) 
 
 
 @pytest.mark.usefixtures("only_when_told")
+async def test_a_server_that_has_just_come_is_offered_something_at_once(world: World) -> None:
+    async with delivering(world) as server:
+        await server.offers.get()
+        server.taking_over.meet()
+        assert await server.offers.get() == set()
+
+
+@pytest.mark.usefixtures("only_when_told")
 async def test_what_is_left_soon_after_needs_no_telling(world: World) -> None:
     application = await world.application()
     await world.endpoint(application)

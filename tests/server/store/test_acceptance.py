@@ -1,6 +1,7 @@
 """Acceptance: messages, their deliveries and their answers become durable together."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
@@ -8,11 +9,14 @@ from octohooks.v1.application_pb2 import Application
 from octohooks.v1.delivery_pb2 import DELIVERY_STATUS_PENDING
 from octohooks_server.errors import AlreadyExists, FailedPrecondition, NotFound
 from octohooks_server.rules.ids import APPLICATION
-from octohooks_server.store.acceptance import Accepted, accept
+from octohooks_server.store.acceptance import Accepted, accept, makes_one_change
+from octohooks_server.store.applications import ensure_operational
+from octohooks_server.store.database import PostgresDatabase
 from octohooks_server.store.idempotency import KeyedRequest
 from octohooks_server.store.tables import applications, deliveries, idempotent_answers, messages
 from sqlalchemy import func, select
 
+from tests.server.store.statements import statements_of_the_store
 from tests.server.store.world import LEASE, World, seconds
 
 
@@ -98,6 +102,54 @@ async def test_a_claim_of_acceptance_records_its_outcome(world: World) -> None:
     assert (await world.record_one(world.outcome(claimed, 200))).applied
     delivery = await world.delivery(accepted.message.id, endpoint)
     assert delivery.attempt_count == 1
+
+
+async def test_what_counts_as_one_change_is_stored_by_one_statement_on_postgresql(
+    world: World,
+) -> None:
+    """So that it is whole without a transaction around it."""
+    application = await world.application(uid="customer")
+    for _ in range(2):
+        await world.endpoint(application)
+    drafts = [world.draft(one) for one in (application, "customer", "nobody", application)]
+    assert makes_one_change(drafts)
+    with statements_of_the_store() as seen:
+        await world.accept(*drafts, may_claim=lambda _: True)
+    changing = [one for one in seen if "INSERT" in one or "UPDATE" in one or "DELETE" in one]
+    if isinstance(world.database, PostgresDatabase):
+        assert len(changing) == 1
+    assert await count(world, messages) == 3
+    assert await count(world, deliveries) == 6
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"uid": "order-1"},
+        {"keyed": keyed("k")},
+        {"inline_application": Application(id="app_1", uid="new")},
+    ],
+    ids=["a UID", "an idempotency key", "an application to be made"],
+)
+async def test_what_takes_several_statements_is_no_single_change(
+    world: World, fields: dict[str, Any]
+) -> None:
+    assert not makes_one_change([world.draft("customer"), world.draft("new", **fields)])
+
+
+async def test_nobody_sends_to_an_environments_own_application_by_its_id(world: World) -> None:
+    async with world.database.write() as conn:
+        own = await ensure_operational(
+            conn,
+            environment_id=world.environment_id,
+            new_id=world.ids.new(APPLICATION),
+            now=world.now,
+        )
+    await world.endpoint(own)
+    (refused,) = await world.accept(world.draft(own))
+    assert isinstance(refused, NotFound)
+    (accepted,) = await world.accept(world.draft(own)._replace(is_operational=True))
+    assert isinstance(accepted, Accepted)
 
 
 async def test_each_draft_of_a_group_has_its_own_result(world: World) -> None:

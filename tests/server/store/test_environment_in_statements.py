@@ -152,9 +152,9 @@ _SAME = r"{0}\.environment_id = \+?\w+\.environment_id|\.environment_id = \+?{0}
 
 def problem(statement: str) -> str | None:
     """What keeps a statement from being sent to the nodes of its environments alone."""
-    made = re.match(r"INSERT INTO (\w+) \(([^)]*)\)", statement)
-    if made and made[1] in SPREAD and "environment_id" not in made[2]:
-        return f"{made[1]} gets rows without an environment"
+    for table, columns in re.findall(r"INSERT INTO (\w+) \(([^)]*)\)", statement):
+        if table in SPREAD and "environment_id" not in columns:
+            return f"{table} gets rows without an environment"
     names = tables(statement)
     conditions = " ".join(re.split(r"\b(?:WHERE|ON)\b", statement)[1:])
     told = {table for table in names if re.search(_TOLD.format(table), conditions)}

@@ -49,6 +49,18 @@ class HeldUp(Database):
         """Leaves it to whoever opened the real one."""
 
 
+class OneChanges(HeldUp):
+    """One that counts what it is given as one change."""
+
+    def __init__(self, real: Database) -> None:
+        super().__init__(real)
+        self.one_changes = 0
+
+    async def run_one_change(self, work: Work[T]) -> T:
+        self.one_changes += 1
+        return await super().run_one_change(work)
+
+
 class Names:
     """Writes names into a table, and knows which came in one transaction."""
 
@@ -270,6 +282,39 @@ async def test_a_lone_item_does_not_linger(
     for name in numbered(3):
         await commits.submit(name)
     assert await stored(database) == set(numbered(3))
+
+
+async def test_what_comes_soon_after_a_group_waits_a_moment_for_what_follows_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("octohooks_server.store.group_commit._LINGER_SECONDS", 0.2)
+    names = Names()
+    held_up = HeldUp(database)
+    held_up.may_go_on.set()
+    commits: GroupCommit[str, int] = GroupCommit(held_up, names.write, names.take_note)
+    await asyncio.gather(*(commits.submit(name) for name in numbered(2)))
+    held_up.is_writing.clear()
+    first = asyncio.create_task(commits.submit("first"))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not held_up.is_writing.is_set()
+    second = asyncio.create_task(commits.submit("second"))
+    await asyncio.gather(first, second)
+    assert names.groups == [numbered(2), ["first", "second"]]
+
+
+@pytest.mark.one_database_is_enough
+async def test_a_group_that_is_one_change_is_written_as_such(database: Database) -> None:
+    names = Names()
+    noting = OneChanges(database)
+    noting.may_go_on.set()
+    commits: GroupCommit[str, int] = GroupCommit(
+        noting, names.write, names.take_note, makes_one_change=lambda items: len(items) == 1
+    )
+    await commits.submit("one")
+    await asyncio.gather(*(commits.submit(name) for name in numbered(2)))
+    assert await stored(database) == {"one", *numbered(2)}
+    assert noting.one_changes == 1
 
 
 @pytest.mark.one_database_is_enough

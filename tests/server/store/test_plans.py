@@ -41,6 +41,7 @@ from sqlalchemy import text
 from benchmarks.history import History, statements
 from tests.postgresql import Cluster
 from tests.server.store.statements import statements_of_the_store
+from tests.server.store.test_hand_overs import leave, take
 from tests.server.store.world import NOON, World
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
@@ -57,7 +58,7 @@ _WHOLE_TABLE = {
         rf"|({_OF_CUSTOMERS})_by_environment \(environment_id=\?\)"
     ),
     "postgresql": re.compile(
-        rf"Seq Scan on ({_LARGE}|{_OF_CUSTOMERS})\b"
+        rf"Seq Scan on ({_LARGE}|{_OF_CUSTOMERS}|hand_overs)\b"
         rf"|({_OF_CUSTOMERS})_by_environment\b.*\n *Index Cond: (?!.*\(id\))"
     ),
 }
@@ -214,6 +215,15 @@ async def test_delivery_reads_no_table_whole(old: Old) -> None:
         0,
         [True, True],
     )
+    await old.assert_no_table_is_read_whole(seen)
+
+
+async def test_to_hand_over_reads_no_table_whole(old: Old) -> None:
+    world = old.world
+    with statements_of_the_store() as seen:
+        (left,) = await leave(world, world.draft(old.application))
+        taken = await take(world)
+    assert [one.message_id for one in taken.deliveries] == [left.message_id]
     await old.assert_no_table_is_read_whole(seen)
 
 

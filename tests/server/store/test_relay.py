@@ -191,3 +191,23 @@ async def test_events_wait_for_one_another_and_go_with_what_does_not_wait(
     assert await has_heard_first()
     one.relay.tell_due()
     await eventually(has_heard_both)
+
+
+async def test_what_is_said_at_the_start_is_told_as_soon_as_a_server_listens(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "_SECONDS_AFTER_A_FAILURE", 1_000.0)
+    made = [open_database(url), open_database(url)]
+    one, other = (Server(one) for one in made if isinstance(one, PostgresDatabase))
+    async with other.running():
+        one.relay.tell_offer([])
+        # Whatever wants to run does so before there is a connection.
+        await asyncio.sleep(0)
+        async with one.running():
+
+            async def has_heard() -> bool:
+                return other.offers > 0
+
+            await eventually(has_heard)
+    for database in made:
+        await database.close()

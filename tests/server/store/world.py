@@ -23,7 +23,7 @@ from octohooks_server.store import (
     environments,
 )
 from octohooks_server.store import proto_values as values
-from octohooks_server.store.acceptance import Accepted, Draft, accept
+from octohooks_server.store.acceptance import Accepted, Draft, accept, makes_one_change
 from octohooks_server.store.attempts import Event
 from octohooks_server.store.claims import Claimed
 from octohooks_server.store.database import Database
@@ -143,9 +143,12 @@ class World:
     async def accept(
         self, *drafts: Draft, may_claim: Callable[[str], bool] = lambda endpoint_id: False
     ) -> list[Accepted | OctohooksError]:
-        """Accepts drafts in one transaction; what is due is left in the database."""
-        async with self.database.write() as conn:
-            return await accept(conn, drafts, now=self.now, lease=LEASE, may_claim=may_claim)
+        """Accepts drafts together, as a server does; what is due is left in the database."""
+        is_one = makes_one_change(drafts)
+        run = self.database.run_one_change if is_one else self.database.run
+        return await run(
+            lambda conn: accept(conn, drafts, now=self.now, lease=LEASE, may_claim=may_claim)
+        )
 
     async def send(self, application: str, count: int = 1, **fields: Any) -> list[str]:
         """Accepts messages that wait in the database; answers their IDs."""

@@ -13,6 +13,7 @@ from octohooks_server.store.database.rows import InsertRows, UpdateRows, run_tog
 from octohooks_server.store.database.sqlite import SqliteDatabase
 from octohooks_server.store.database.statements import (
     among,
+    delete_first,
     erasing_what_is_replaced,
     insert_or_replace,
     insert_unless_taken,
@@ -33,6 +34,7 @@ __all__ = [
     "SqliteDatabase",
     "UpdateRows",
     "among",
+    "delete_first",
     "erasing_what_is_replaced",
     "insert_or_replace",
     "insert_unless_taken",

@@ -44,6 +44,10 @@ _SETTINGS = {
     "idle_in_transaction_session_timeout": "2000",
     # Statements are short; compiling one costs more than it saves.
     "jit": "off",
+    # There is an index for whatever is looked for. A plan that is made while a table is small would
+    # rather read all of it, and is kept until the table's statistics are, which may take a minute:
+    # by then there may be a hundred thousand rows.
+    "enable_seqscan": "off",
 }
 _LIMITS = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
 # Sessions whose client has stopped, in a state in which no timeout of PostgreSQL ends them: where a

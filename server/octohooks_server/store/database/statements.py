@@ -9,10 +9,13 @@ import orjson
 from sqlalchemy import (
     BindParameter,
     ColumnElement,
+    Integer,
     String,
     Table,
     Text,
+    any_,
     bindparam,
+    delete,
     func,
     literal_column,
     select,
@@ -22,6 +25,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.dml import ReturningDelete
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import NullType, TypeDecorator, TypeEngine
 
@@ -55,6 +59,28 @@ def insert_or_replace(
         set_={column.name: column for column in made.excluded if not column.primary_key},
         where=where,
     )
+
+
+def delete_first(dialect: Dialect, table: Table) -> ReturningDelete[Any]:
+    """A DELETE that answers the rows that it took: the first `most` by the table's primary key.
+
+    Those that another transaction is just taking are passed over.
+    """
+    (key,) = table.primary_key
+    is_postgresql = dialect.name == POSTGRESQL
+    # By its place, PostgreSQL goes straight to a row that it has found.
+    place: ColumnElement[Any] = literal_column("ctid") if is_postgresql else key
+    first = (
+        select(place)
+        .select_from(table)
+        .order_by(key)
+        .limit(bindparam("most", type_=Integer))
+        .with_for_update(skip_locked=True)
+    )
+    is_first = (
+        place == any_(func.array(first.scalar_subquery())) if is_postgresql else place.in_(first)
+    )
+    return delete(table).where(is_first).returning(*table.c)
 
 
 async def take_turn(conn: AsyncConnection, name: str, *, wait: bool = True) -> bool:

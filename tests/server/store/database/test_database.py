@@ -3,6 +3,7 @@
 import asyncio
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from octohooks_server.store.database import (
@@ -16,10 +17,11 @@ from octohooks_server.store.database import (
     insert_unless_taken,
     key_pairs,
     open_database,
+    run_together,
     take_turn,
     texts,
 )
-from octohooks_server.store.tables import event_types, instance
+from octohooks_server.store.tables import event_types, idempotent_answers, instance
 from sqlalchemy import insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -99,6 +101,27 @@ async def test_work_that_is_run_and_raises_changes_nothing(database: Database) -
     assert await names(database) == {"two"}
 
 
+async def test_work_that_makes_one_change_is_stored_and_sees_it(database: Database) -> None:
+
+    async def work(conn: AsyncConnection) -> set[str]:
+        await put(conn, "one")
+        return set((await conn.execute(select(instance.c.name))).scalars())
+
+    assert await database.run_one_change(work) == {"one"}
+    assert await names(database) == {"one"}
+
+
+async def test_one_change_that_fails_leaves_nothing_and_the_database_goes_on(
+    database: Database,
+) -> None:
+    rows = [{"name": name, "value": b""} for name in ("one", "two", "one")]
+    with pytest.raises(Exception, match=r"(?i)unique"):
+        await database.run_one_change(lambda conn: InsertRows(instance).run(conn, rows))
+    assert await names(database) == set()
+    await database.run_one_change(lambda conn: put(conn, "three"))
+    assert await names(database) == {"three"}
+
+
 async def test_work_that_is_run_sees_the_context_of_its_caller(database: Database) -> None:
     variable: ContextVar[str] = ContextVar("variable")
     variable.set("of the caller")
@@ -174,6 +197,63 @@ async def test_prepared_rows_are_inserted_and_updated_with_values_of_every_type(
     async with database.write() as conn:
         await update_types.run(conn, different)
         assert await read(conn) == [different[0], {**different[1], "examples": None}]
+
+
+async def test_rows_that_are_all_alike_are_inserted_one_by_one(database: Database) -> None:
+    """So that a row that is there twice is not taken for one."""
+    row = {"name": "one", "value": b""}
+    with pytest.raises(Exception, match=r"(?i)unique"):
+        await database.run(lambda conn: InsertRows(instance).run(conn, [row, row]))
+    await database.run(lambda conn: InsertRows(instance).run(conn, [row]))
+    assert await names(database) == {"one"}
+
+
+async def test_changes_that_are_made_together_are_all_made_or_none(database: Database) -> None:
+    insert_names = InsertRows(instance)
+    insert_answers = InsertRows(idempotent_answers)
+    update_names = UpdateRows(instance, within="name", keys=("name",), changes=("value",))
+    now = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+    def name(value: bytes) -> dict[str, Any]:
+        return {"name": "one", "value": value}
+
+    def answer(key: bytes) -> dict[str, Any]:
+        return {
+            "scope": "operator",
+            "key_hash": key,
+            "request_hash": b"r",
+            "answer": None,
+            "expires_at": now,
+        }
+
+    async def change(
+        conn: AsyncConnection, answers: list[dict[str, Any]], *of_names: tuple[Any, Any]
+    ) -> None:
+        await run_together(conn, *of_names, (insert_answers, answers))
+
+    async def all_stored() -> tuple[list[Any], list[Any]]:
+        async with database.read() as conn:
+            return (
+                list((await conn.execute(select(instance.c.value))).scalars()),
+                list((await conn.execute(select(idempotent_answers.c.key_hash))).scalars()),
+            )
+
+    await database.run_one_change(
+        lambda conn: change(conn, [answer(b"1")], (insert_names, [name(b"first")]))
+    )
+    assert await all_stored() == ([b"first"], [b"1"])
+    await database.run_one_change(
+        lambda conn: change(conn, [answer(b"2"), answer(b"3")], (update_names, [name(b"second")]))
+    )
+    assert await all_stored() == ([b"second"], [b"1", b"2", b"3"])
+    with pytest.raises(Exception, match=r"(?i)unique"):
+        await database.run_one_change(
+            lambda conn: change(conn, [answer(b"3")], (update_names, [name(b"third")]))
+        )
+    assert await all_stored() == ([b"second"], [b"1", b"2", b"3"])
+    # What has no rows is left out.
+    await database.run_one_change(lambda conn: change(conn, [], (insert_names, ())))
+    assert await all_stored() == ([b"second"], [b"1", b"2", b"3"])
 
 
 async def test_pairs_of_keys_can_be_given_to_a_prepared_statement(database: Database) -> None:

@@ -252,6 +252,18 @@ async def test_a_transaction_that_stands_still_gives_its_locks_up(
     await stopped.close()
 
 
+async def test_a_plan_that_is_made_while_a_table_is_small_does_not_read_all_of_it(
+    database: PostgresDatabase,
+) -> None:
+    """It is kept for longer than the table stays small."""
+    async with database.write() as conn:
+        for name in ("one", "two"):
+            await put(conn, name)
+        looking = "EXPLAIN SELECT value FROM instance WHERE name = 'one'"
+        plan = [row[0] for row in await conn.execute(text(looking))]
+    assert "Index Scan" in plan[0]
+
+
 async def test_a_turn_that_is_taken_is_not_waited_for_unless_asked_to(url: str) -> None:
     one, other = open_database(url), open_database(url)
     async with one.write() as conn:
