@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 # One in so many places is kept from endpoints that are not known to be quick, and one in so many
 # from those that are known to be slow.
 _KEPT_FROM_UNPROVEN = 4
-_KEPT_FROM_SLOW = 2
+KEPT_FROM_SLOW = 2
 
 Quick = bool | None
 """Whether an endpoint's last attempt was quick; None for one that was not tried lately."""
@@ -31,7 +31,7 @@ class Places:
         if quick is not True:
             free = min(free, self.total - self.total // _KEPT_FROM_UNPROVEN - unproven)
         if quick is False:
-            kept = self.total // _KEPT_FROM_SLOW
+            kept = self.total // KEPT_FROM_SLOW
             free = min(free, self.total - kept - self.taken[False])
         return free
 

@@ -4,7 +4,7 @@ SQLite takes all values of all rows, in pieces; PostgreSQL a list for each colum
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import chain
 from operator import itemgetter
 from typing import Any
@@ -23,7 +23,7 @@ _MOST_ROWS = 128
 class PreparedRows(ABC):
     """A change that is made for many rows at once, each with a value for each of some columns."""
 
-    def __init__(self, table: Table, columns: Sequence[str]) -> None:
+    def __init__(self, table: Table, columns: Sequence[str], *, keys: Collection[str]) -> None:
         self._table = table
         self._columns: list[Column[Any]] = [table.c[name] for name in columns]
         self._values_of = itemgetter(*columns)
@@ -31,8 +31,12 @@ class PreparedRows(ABC):
         self._to_stored: dict[str, Sequence[tuple[int, Callable[[Any], Any]]]] = {}
         # By how many rows a statement takes, on SQLite.
         self._texts: dict[int, str] = {}
-        # By what is given once, and how many parameters come before, on PostgreSQL.
-        self._texts_with_lists: dict[tuple[Sequence[int], int], str] = {}
+        # On PostgreSQL, the places of the columns that are given as lists: the keys, and all whose
+        # values have ever differed. The others are given as one value for all rows, since a list
+        # costs as much for each of them. It only grows, so that few statements are ever prepared.
+        self._listed = {place for place, name in enumerate(columns) if name in keys}
+        # By how many are lists, and how many parameters come before.
+        self._texts_with_lists: dict[tuple[int, int], str] = {}
 
     async def run(self, conn: AsyncConnection, rows: Sequence[Row]) -> None:
         """Makes the change for all of them."""
@@ -52,17 +56,15 @@ class PreparedRows(ABC):
     def with_lists(
         self, rows: Sequence[Row], dialect: Dialect, parameters_before: int = 0
     ) -> tuple[str, Sequence[Any]]:
-        """The statement for all rows, as PostgreSQL takes it, and its arguments.
-
-        They are a list for each column, or one value where all rows have the same: most columns
-        are like that, and a list costs as much for each row as a value for all.
-        """
+        """The statement for all rows, as PostgreSQL takes it, and its arguments."""
         columns = self._stored(rows, dialect)
-        alike = self._alike(columns)
-        form = (alike, parameters_before)
+        for place, values in enumerate(columns):
+            if place not in self._listed and values.count(values[0]) < len(values):
+                self._listed.add(place)
+        form = (len(self._listed), parameters_before)
         if form not in self._texts_with_lists:
-            self._texts_with_lists[form] = self._written_with_lists(dialect, *form)
-        return self._texts_with_lists[form], self._arguments(columns, alike)
+            self._texts_with_lists[form] = self._written_with_lists(dialect, parameters_before)
+        return self._texts_with_lists[form], self._arguments(columns)
 
     def _stored(self, rows: Sequence[Row], dialect: Dialect) -> list[Sequence[Any]]:
         """The values of each column, as they are stored."""
@@ -77,17 +79,13 @@ class PreparedRows(ABC):
             columns[place] = _converted(columns[place], convert)
         return columns
 
-    @abstractmethod
-    def _alike(self, columns: Sequence[Sequence[Any]]) -> Sequence[int]:
-        """The places of columns that are given as one value, since all rows have the same."""
-
-    def _arguments(self, columns: Sequence[Sequence[Any]], alike: Sequence[int]) -> Sequence[Any]:
-        return [values[0] if place in alike else values for place, values in enumerate(columns)]
+    def _arguments(self, columns: Sequence[Sequence[Any]]) -> Sequence[Any]:
+        return [
+            values if place in self._listed else values[0] for place, values in enumerate(columns)
+        ]
 
     @abstractmethod
-    def _written_with_lists(
-        self, dialect: Dialect, alike: Sequence[int], parameters_before: int
-    ) -> str:
+    def _written_with_lists(self, dialect: Dialect, parameters_before: int) -> str:
         """The statement on PostgreSQL."""
 
     def _text(self, dialect: Dialect, count: int) -> str:
@@ -107,12 +105,23 @@ class PreparedRows(ABC):
     def _names(self, dialect: Dialect) -> list[str]:
         return [dialect.identifier_preparer.quote(column.name) for column in self._columns]
 
-    def _typed(self, dialect: Dialect, parameters_before: int) -> list[str]:
-        """The parameter of each column with its type, without what makes it a list."""
+    def _parameters(self, dialect: Dialect, before: int) -> list[str]:
+        """The parameter of each column on PostgreSQL."""
         return [
-            f"${number}::{_plain_type(column, dialect)}"
-            for number, column in enumerate(self._columns, parameters_before + 1)
+            f"${before + 1 + place}::{_plain_type(column, dialect)}"
+            f"{'[]' if place in self._listed else ''}"
+            for place, column in enumerate(self._columns)
         ]
+
+    def _new(self, names: Sequence[str], parameters: Sequence[str]) -> tuple[Sequence[str], str]:
+        """What each column gets on PostgreSQL, and the table `new` of those that are lists."""
+        listed = [place for place in range(len(names)) if place in self._listed]
+        values = [
+            f"new.{name}" if place in self._listed else parameters[place]
+            for place, name in enumerate(names)
+        ]
+        lists = ", ".join(parameters[place] for place in listed)
+        return values, f"unnest({lists}) AS new ({', '.join(names[place] for place in listed)})"
 
 
 def _pieces(count: int) -> Iterator[int]:
@@ -123,33 +132,17 @@ def _pieces(count: int) -> Iterator[int]:
         count -= piece
 
 
-def _same_in_all(columns: Iterable[Sequence[Any]]) -> list[int]:
-    return [place for place, values in enumerate(columns) if values.count(values[0]) == len(values)]
-
-
 class InsertRows(PreparedRows):
     """An INSERT of rows that have all columns of a table."""
 
     def __init__(self, table: Table) -> None:
-        super().__init__(table, table.c.keys())
+        super().__init__(table, table.c.keys(), keys=table.primary_key.columns.keys())
 
-    def _alike(self, columns: Sequence[Sequence[Any]]) -> Sequence[int]:
-        alike = _same_in_all(columns)
-        if len(alike) == len(columns) and len(columns[0]) > 1:
-            # A list tells how many rows there are.
-            del alike[0]
-        return tuple(alike)
-
-    def _written_with_lists(
-        self, dialect: Dialect, alike: Sequence[int], parameters_before: int
-    ) -> str:
-        names, typed = self._names(dialect), self._typed(dialect, parameters_before)
-        listed = [place for place in range(len(names)) if place not in alike]
-        values = [
-            typed[place] if place in alike else f"new.{name}" for place, name in enumerate(names)
-        ]
-        text = f"INSERT INTO {self._table.name} ({', '.join(names)}) SELECT {', '.join(values)}"
-        return f"{text} FROM {_lists(names, typed, listed)}" if listed else text
+    def _written_with_lists(self, dialect: Dialect, parameters_before: int) -> str:
+        names = self._names(dialect)
+        values, new = self._new(names, self._parameters(dialect, parameters_before))
+        into = f"{self._table.name} ({', '.join(names)})"
+        return f"INSERT INTO {into} SELECT {', '.join(values)} FROM {new}"
 
     def _written(self, dialect: Dialect, count: int) -> str:
         # Whoever is told of a failure rolls back, so SQLite need not keep what undoes a statement.
@@ -169,28 +162,20 @@ class UpdateRows(PreparedRows):
     def __init__(
         self, table: Table, *, within: str, keys: Sequence[str], changes: Sequence[str]
     ) -> None:
-        super().__init__(table, [*changes, *keys, within])
+        super().__init__(table, [*changes, *keys, within], keys=[*keys, within])
         self._count = len(changes)
 
-    def _alike(self, columns: Sequence[Sequence[Any]]) -> Sequence[int]:
-        return tuple(_same_in_all(columns[: self._count]))
-
-    def _arguments(self, columns: Sequence[Sequence[Any]], alike: Sequence[int]) -> Sequence[Any]:
+    def _arguments(self, columns: Sequence[Sequence[Any]]) -> Sequence[Any]:
         *of_rows, within = columns
         # Most often there is one, and no node can be told from a list that is joined with.
-        return [*super()._arguments(of_rows, alike), list(set(within))]
+        return [*super()._arguments(of_rows), list(set(within))]
 
-    def _written_with_lists(
-        self, dialect: Dialect, alike: Sequence[int], parameters_before: int
-    ) -> str:
-        names, typed = self._names(dialect), self._typed(dialect, parameters_before)
-        listed = [place for place in range(len(names) - 1) if place not in alike]
-        equal = [
-            f"{name} = {typed[place] if place in alike else f'new.{name}'}"
-            for place, name in enumerate(names)
-        ]
-        equal[-1] = f"{names[-1]} = ANY ({typed[-1]}[])"
-        return self._update(equal, _lists(names, typed, listed))
+    def _written_with_lists(self, dialect: Dialect, parameters_before: int) -> str:
+        *names, within = self._names(dialect)
+        *parameters, nodes = self._parameters(dialect, parameters_before)
+        values, new = self._new(names, parameters)
+        equal = [f"{name} = {value}" for name, value in zip(names, values, strict=True)]
+        return self._update([*equal, f"{within} = ANY ({nodes})"], new)
 
     def _written(self, dialect: Dialect, count: int) -> str:
         names = self._names(dialect)
@@ -203,12 +188,6 @@ class UpdateRows(PreparedRows):
         changes = ", ".join(equal[: self._count])
         found = " AND ".join(f"{table}.{one}" for one in equal[self._count :])
         return f"UPDATE {table} SET {changes} FROM {source} WHERE {found}"
-
-
-def _lists(names: Sequence[str], typed: Sequence[str], places: Sequence[int]) -> str:
-    """The table `new` of those columns that are given as lists."""
-    lists = ", ".join(f"{typed[place]}[]" for place in places)
-    return f"unnest({lists}) AS new ({', '.join(names[place] for place in places)})"
 
 
 async def run_together(conn: AsyncConnection, *changes: tuple[PreparedRows, Sequence[Row]]) -> None:
