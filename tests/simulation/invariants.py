@@ -290,7 +290,8 @@ def _idle_seconds(
     """For how long in a stretch of time one more POST could surely have been under way.
 
     Half of the places are kept from endpoints that a server knows to be slow, and fewer from those
-    that it does not know (`Places`); which of them it knew when is not looked into.
+    that it does not know (`Places`); which of them it knew when is not looked into. Nor does an
+    endpoint have more under way than it leaves places for others (`Lanes.start`).
     """
     if end <= begin:
         return 0.0
@@ -306,9 +307,9 @@ def _idle_seconds(
         to_all = Counter(post.server for post in under_way)
         to_it = Counter(post.server for post in under_way if post.endpoint_id == endpoint_id)
         # It may wait in the memory of any server, behind what that one has under way.
-        if (
-            max(to_all.values(), default=0) < places
-            and max(to_it.values(), default=0) < bounds.max_in_flight_per_endpoint
+        if all(
+            to_it[server] < min(places - to_all[server], bounds.max_in_flight_per_endpoint)
+            for server in {post.server for post in posts}
         ):
             idle += stop - start
     return idle
