@@ -227,7 +227,7 @@ class _Server:
             database,
             write_outcomes,
             announce,
-            more_to_come=lambda: self._loop.in_flight > 1,
+            coming=lambda: self._loop.in_flight,
             observe=self._observation.outcomes_committed,
             on_defect=lambda error: self._health.part_died("outcomes", error),
         )

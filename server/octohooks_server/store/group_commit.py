@@ -3,10 +3,12 @@
 A durable commit costs the same for one row and for a hundred, so throughput comes from sharing it.
 A lone piece is committed at once. While another group is being written, what arrives waits for the
 next one; and under load a group lingers a few milliseconds before it is written, since a database
-commits faster than requests arrive one by one and groups would stay small.
+commits faster than requests arrive one by one and groups would stay small. It lingers for no longer
+than until as many have come as are to be expected.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextvars import copy_context
 from typing import Any, Generic, TypeVar
@@ -15,15 +17,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from octohooks_server.errors import OctohooksError, ResourceExhausted, Unavailable
 from octohooks_server.store.database import Database
+from octohooks_server.waiting import wait_at_most
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _LARGEST_GROUP = 200
 # As long as it takes for what was answered to be followed by the next, when the server does all it
-# can. A transaction takes up to ten trips to PostgreSQL: with less, groups begin with the few that
-# have come meanwhile, and a small one costs the database almost as much as a large one.
+# can. With less, groups begin with the few that have come meanwhile, and a small one costs the
+# database almost as much as a large one.
 _LINGER_SECONDS = 0.012
+# As many are expected as after one of so many groups before: those that were answered come again,
+# and those that waited meanwhile are there.
+_GROUPS_REMEMBERED = 8
 
 Write = Callable[
     [AsyncConnection, Sequence[Item]], Coroutine[Any, Any, Sequence[Result | OctohooksError]]
@@ -45,7 +51,8 @@ class GroupCommit(Generic[Item, Result]):
     and each item is tried in one of its own, so that one poisonous item harms no other. A database
     that is away or full is told to all of them.
 
-    `makes_one_change` says of a group that `write` changes things by one statement for it.
+    `makes_one_change` says of a group that `write` changes things by one statement for it. `coming`
+    answers how many items are known to be submitted soon, with those that were and wait.
 
     `after_commit` is called with the results of a group once it is on disk, whether or not their
     submitters still wait. `observe` is told about every group, on disk or not. `on_defect` is told
@@ -60,7 +67,7 @@ class GroupCommit(Generic[Item, Result]):
         after_commit: Callable[[Sequence[Result | OctohooksError]], None],
         *,
         makes_one_change: Callable[[Sequence[Item]], bool] = lambda _: False,
-        more_to_come: Callable[[], bool] = lambda: False,
+        coming: Callable[[], int] = lambda: 0,
         observe: Observe[Item, Result] = _unobserved,
         on_defect: Callable[[BaseException], None] = _unobserved,
     ) -> None:
@@ -68,7 +75,7 @@ class GroupCommit(Generic[Item, Result]):
         self._write = write
         self._after_commit = after_commit
         self._makes_one_change = makes_one_change
-        self._more_to_come = more_to_come
+        self._coming = coming
         self._observe = observe
         self._on_defect = on_defect
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
@@ -79,8 +86,13 @@ class GroupCommit(Generic[Item, Result]):
         self._loop = asyncio.get_running_loop()
         self._time = self._loop.time
         self._last_progress = self._time()
-        # Until then, what comes belongs to the same load as the last group.
-        self._lingers_until = self._last_progress
+        # After each of the last groups, how many had been in it or waited; and until when what
+        # comes belongs to the same load.
+        self._crowds: deque[int] = deque(maxlen=_GROUPS_REMEMBERED)
+        self._load_ends = self._last_progress
+        # How many the group that lingers waits for, and whether they have come.
+        self._expected = 0
+        self._have_come = asyncio.Event()
 
     async def submit(self, item: Item) -> Result:
         """Stores an item and returns once it is on disk.
@@ -90,6 +102,8 @@ class GroupCommit(Generic[Item, Result]):
         """
         future: asyncio.Future[Result] = self._loop.create_future()
         self._waiting.append((item, future))
+        if len(self._waiting) >= self._expected:
+            self._have_come.set()
         if self._writer is None:
             self._last_progress = self._time()
             self._writer = self._loop.create_task(
@@ -112,20 +126,27 @@ class GroupCommit(Generic[Item, Result]):
     async def _write_groups(self) -> None:
         try:
             while self._waiting:
-                lingers = self._time() < self._lingers_until or self._more_to_come()
-                if lingers and len(self._waiting) < _LARGEST_GROUP:
-                    await asyncio.sleep(_LINGER_SECONDS)
-                else:
-                    # Whatever is ready to run in this turn of the loop may still join.
-                    await asyncio.sleep(0)
+                await self._linger()
                 group = [entry for entry in self._waiting[:_LARGEST_GROUP] if not entry[1].done()]
                 del self._waiting[:_LARGEST_GROUP]
                 if group:
                     await self._write_group(group)
+                self._crowds.append(len(group) + len(self._waiting))
                 if len(group) > 1:
-                    self._lingers_until = self._time() + _LINGER_SECONDS
+                    self._load_ends = self._time() + _LINGER_SECONDS
         finally:
             self._writer = None
+
+    async def _linger(self) -> None:
+        """Waits a moment for those that are expected to come."""
+        before = max(self._crowds, default=0) if self._time() < self._load_ends else 0
+        self._expected = min(max(before, self._coming()), _LARGEST_GROUP)
+        if len(self._waiting) < self._expected:
+            self._have_come.clear()
+            await wait_at_most(_LINGER_SECONDS, self._have_come)
+        else:
+            # Whatever is ready to run in this turn of the loop may still join.
+            await asyncio.sleep(0)
 
     def _ended(self, writer: asyncio.Task[None]) -> None:
         error = None if writer.cancelled() else writer.exception()

@@ -257,11 +257,11 @@ async def test_settling_what_never_had_anything_returns_at_once(database: Databa
 async def test_an_item_waits_a_moment_for_others_that_are_known_to_come(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("octohooks_server.store.group_commit._LINGER_SECONDS", 0.2)
+    monkeypatch.setattr("octohooks_server.store.group_commit._LINGER_SECONDS", 3600)
     names = Names()
     held_up = HeldUp(database)
     commits: GroupCommit[str, int] = GroupCommit(
-        held_up, names.write, names.take_note, more_to_come=lambda: True
+        held_up, names.write, names.take_note, coming=lambda: 2
     )
     first = asyncio.create_task(commits.submit("first"))
     for _ in range(10):
@@ -284,10 +284,10 @@ async def test_a_lone_item_does_not_linger(
     assert await stored(database) == set(numbered(3))
 
 
-async def test_what_comes_soon_after_a_group_waits_a_moment_for_what_follows_it(
+async def test_what_comes_soon_after_a_group_waits_for_as_many_as_came_before(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("octohooks_server.store.group_commit._LINGER_SECONDS", 0.2)
+    monkeypatch.setattr("octohooks_server.store.group_commit._LINGER_SECONDS", 3600)
     names = Names()
     held_up = HeldUp(database)
     held_up.may_go_on.set()
@@ -301,6 +301,35 @@ async def test_what_comes_soon_after_a_group_waits_a_moment_for_what_follows_it(
     second = asyncio.create_task(commits.submit("second"))
     await asyncio.gather(first, second)
     assert names.groups == [numbered(2), ["first", "second"]]
+
+
+async def test_those_that_waited_meanwhile_are_expected_with_those_that_were_answered(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("octohooks_server.store.group_commit._LINGER_SECONDS", 3600)
+    names = Names()
+    held_up = HeldUp(database)
+    commits: GroupCommit[str, int] = GroupCommit(held_up, names.write, names.take_note)
+    first = [asyncio.create_task(commits.submit(name)) for name in numbered(2)]
+    await held_up.is_writing.wait()
+    waiting = asyncio.create_task(commits.submit("waiting"))
+    await asyncio.sleep(0)
+    held_up.may_go_on.set()
+    await asyncio.gather(*first)
+    await asyncio.gather(waiting, *(commits.submit(name) for name in ("again", "once more")))
+    assert names.groups == [numbered(2), ["waiting", "again", "once more"]]
+
+
+async def test_what_is_expected_and_does_not_come_is_not_waited_for_for_long(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("octohooks_server.store.group_commit._LINGER_SECONDS", 0.01)
+    names = Names()
+    commits: GroupCommit[str, int] = GroupCommit(
+        database, names.write, names.take_note, coming=lambda: 100
+    )
+    await commits.submit("alone")
+    assert await stored(database) == {"alone"}
 
 
 @pytest.mark.one_database_is_enough
