@@ -180,13 +180,13 @@ class PostgresDatabase(Database):
         except BaseException:
             await asyncio.shield(conn.close())
             raise
+        if self._waiting or conn.invalidated:
+            await asyncio.shield(conn.close())
+            return
         if conn.in_transaction():
             # To SQLAlchemy alone, which asks nothing of the database: that is the driver's to do.
             await conn.commit()
-        if self._waiting:
-            await asyncio.shield(conn.close())
-        else:
-            self._kept.append(conn)
+        self._kept.append(conn)
 
     async def _taken(self, gone: AsyncConnection | None) -> AsyncConnection:
         """A connection of the engine's, in place of one that the database has closed."""
