@@ -23,6 +23,8 @@ from octohooks_server.store.tables import deliveries, messages
 
 _INSERT_MESSAGES = InsertRows(messages)
 _INSERT_DELIVERIES = InsertRows(deliveries)
+# From here on a payload is stored by a statement of its own.
+_LARGE_PAYLOAD_BYTES = 64 * 1024
 
 
 class Draft(NamedTuple):
@@ -94,7 +96,10 @@ async def accept(
 def makes_one_change(drafts: Sequence[Draft]) -> bool:
     """Whether `accept` stores these by one statement, and changes nothing before."""
     return not any(
-        draft.keyed is not None or draft.inline_application is not None or draft.message.uid
+        draft.keyed is not None
+        or draft.inline_application is not None
+        or draft.message.uid
+        or len(draft.message.payload) >= _LARGE_PAYLOAD_BYTES
         for draft in drafts
     )
 
@@ -152,9 +157,15 @@ class _Group:
     async def store(self, conn: AsyncConnection, *, hands_over: bool) -> None:
         """Stores what was taken, with a delivery for each endpoint that wants it."""
         claimed = [one for accepted in self.accepted.values() for one in accepted.claimed]
+        small: list[Row] = []
+        large: list[Row] = []
+        for row in self._message_rows:
+            is_large = len(row["payload"]) >= _LARGE_PAYLOAD_BYTES
+            (large if is_large else small).append(row)
+        await _INSERT_MESSAGES.run_large(conn, large)
         await run_together(
             conn,
-            (_INSERT_MESSAGES, self._message_rows),
+            (_INSERT_MESSAGES, small),
             (_INSERT_DELIVERIES, self._delivery_rows),
             (hand_overs.LEAVE, [hand_overs.row(claimed)] if hands_over and claimed else ()),
         )

@@ -128,13 +128,24 @@ async def test_what_counts_as_one_change_is_stored_by_one_statement_on_postgresq
         {"uid": "order-1"},
         {"keyed": keyed("k")},
         {"inline_application": Application(id="app_1", uid="new")},
+        {"payload": bytes(64 * 1024)},
     ],
-    ids=["a UID", "an idempotency key", "an application to be made"],
+    ids=["a UID", "an idempotency key", "an application to be made", "a large payload"],
 )
 async def test_what_takes_several_statements_is_no_single_change(
     world: World, fields: dict[str, Any]
 ) -> None:
     assert not makes_one_change([world.draft("customer"), world.draft("new", **fields)])
+
+
+async def test_large_and_small_payloads_are_stored_together(world: World) -> None:
+    application = await world.application()
+    await world.endpoint(application)
+    payloads = [b"%d" % number * size for number, size in enumerate((1, 65_536, 350_000, 65_535))]
+    results = await world.accept(*(world.draft(application, payload=one) for one in payloads))
+    assert all(isinstance(result, Accepted) for result in results)
+    claimed = (await world.claim()).deliveries
+    assert sorted(one.payload for one in claimed) == sorted(payloads)
 
 
 async def test_nobody_sends_to_an_environments_own_application_by_its_id(world: World) -> None:

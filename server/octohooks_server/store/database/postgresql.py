@@ -25,6 +25,7 @@ from octohooks_server.store.database.base import (
     disk_full,
     told_errors,
 )
+from octohooks_server.store.database.prepared import driver
 from octohooks_server.store.database.statements import take_turn
 from octohooks_server.store.sealing import KEYRING, NO_KEYS
 from octohooks_server.waiting import wait_at_most
@@ -215,9 +216,7 @@ class PostgresDatabase(Database):
         self, conn: AsyncConnection, table: Table, rows: Sequence[tuple[Any, ...]]
     ) -> None:
         """Adds rows, each with all columns in the table's order, as the driver takes them."""
-        raw = await conn.get_raw_connection()
-        driver: Any = raw.driver_connection
-        await driver.copy_records_to_table(
+        await driver(conn).copy_records_to_table(
             table.name, records=rows, columns=[column.name for column in table.c]
         )
 
@@ -341,18 +340,15 @@ class PostgresDatabase(Database):
 
 def _is_closed(conn: AsyncConnection) -> bool:
     """Whether the database went away while a connection was idle."""
-    connection = conn.sync_connection
-    assert connection is not None
-    driver: Any = connection.connection.driver_connection
-    return bool(driver.is_closed())
+    return bool(driver(conn).is_closed())
 
 
 @asynccontextmanager
 async def _begun(conn: AsyncConnection, **options: Any) -> AsyncIterator[None]:
     """A transaction; a connection that is in an unknown state after it is given up."""
     async with _given_up_when_confused(conn):
-        driver: Any = (await conn.get_raw_connection()).driver_connection
-        transaction = driver.transaction(**options)
+        raw = driver(conn)
+        transaction = raw.transaction(**options)
         try:
             await transaction.start()
         except BaseException:
@@ -367,13 +363,13 @@ async def _begun(conn: AsyncConnection, **options: Any) -> AsyncIterator[None]:
                 raise
             except BaseException:
                 # A statement that was cancelled may have closed it.
-                if not driver.is_closed():
+                if not raw.is_closed():
                     await asyncio.shield(transaction.rollback())
                 raise
             await transaction.commit()
         finally:
             # Whoever began, committed or rolled back was cancelled meanwhile.
-            if driver.is_in_transaction():
+            if raw.is_in_transaction():
                 await conn.invalidate()
 
 

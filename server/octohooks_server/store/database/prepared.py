@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy.engine import Connection, Dialect
+from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import Select
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -111,11 +111,13 @@ def _form(statement: Statement, dialect: Dialect) -> _Form:
 async def fetch(conn: AsyncConnection, text: str, arguments: Sequence[Any]) -> Any:
     """Runs a statement by the driver of a connection; answers its rows, as the driver does."""
     if conn.dialect.name == POSTGRESQL:
-        return await _driver(conn.sync_connection).fetch(text, *arguments)
-    return await conn.run_sync(lambda sync: _driver(sync).execute(text, arguments).fetchall())
+        return await driver(conn).fetch(text, *arguments)
+    return await conn.run_sync(lambda _: driver(conn).execute(text, arguments).fetchall())
 
 
-def _driver(connection: Connection | None) -> Any:
+def driver(conn: AsyncConnection) -> Any:
+    """The driver's own connection behind one of SQLAlchemy's."""
+    connection = conn.sync_connection
     assert connection is not None
     return connection.connection.driver_connection
 

@@ -13,7 +13,7 @@ from sqlalchemy import Column, Table
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from octohooks_server.store.database.prepared import Row, fetch, to_stored
+from octohooks_server.store.database.prepared import Row, driver, fetch, to_stored
 from octohooks_server.store.database.statements import POSTGRESQL
 
 # Of one statement on SQLite, which allows 32,766 values.
@@ -137,6 +137,21 @@ class InsertRows(PreparedRows):
 
     def __init__(self, table: Table) -> None:
         super().__init__(table, table.c.keys(), keys=table.primary_key.columns.keys())
+
+    async def run_large(self, conn: AsyncConnection, rows: Sequence[Row]) -> None:
+        """Like `run`, for rows of more than some 50 KB.
+
+        PostgreSQL gets them by COPY, one behind the other: a list is copied several times as it is
+        put together and taken apart, which costs nothing else until it is large.
+        """
+        if not rows or conn.dialect.name != POSTGRESQL:
+            await self.run(conn, rows)
+            return
+        await driver(conn).copy_records_to_table(
+            self._table.name,
+            columns=self._table.c.keys(),
+            records=zip(*self._stored(rows, conn.dialect), strict=True),
+        )
 
     def _written_with_lists(self, dialect: Dialect, parameters_before: int) -> str:
         names = self._names(dialect)
