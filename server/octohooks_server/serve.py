@@ -519,6 +519,8 @@ class _Server:
             self._loop.recall_all()
             self._loop.look()
             self._upkeep.wake()
+
+        def introduce() -> None:
             if self._relay is not None and self._handing_over is not None:
                 # Offers may be among what was missed.
                 self._relay.tell_servers()
@@ -538,6 +540,7 @@ class _Server:
             offer=self._handing_over.hear_offer if self._handing_over is not None else _ignore,
             hand_overs=self._taking_over.look if self._taking_over is not None else _ignore,
             anything=catch_up,
+            connected=introduce,
         )
 
 

@@ -15,7 +15,8 @@ from octohooks.v1.delivery_pb2 import (
     DELIVERY_STATUS_PENDING,
     DELIVERY_STATUS_SUCCEEDED,
 )
-from octohooks_server.delivery.places import KEPT_FROM_SLOW
+from octohooks_server.delivery.lanes import SLOW_FROM
+from octohooks_server.delivery.places import KEPT_FROM_SLOW, KEPT_FROM_UNPROVEN
 from octohooks_server.store.columns import to_microseconds
 
 from tests.simulation.network import Post
@@ -293,10 +294,17 @@ def _idle_seconds(
     that it does not know (`Places`); which of them it knew when is not looked into. Nor does an
     endpoint have more under way than it leaves places for others (`Lanes.start`).
     """
+    bounds = world.plan.bounds
+    slow_from = min(SLOW_FROM, bounds.request_timeout / 2).total_seconds() * (1 - _SLEW)
+    was_slow = any(
+        post.ended is None or post.ended - post.began >= slow_from
+        for post in posts
+        if post.endpoint_id == endpoint_id
+    )
+    kept = KEPT_FROM_SLOW if was_slow else KEPT_FROM_UNPROVEN
+    places = bounds.max_in_flight - bounds.max_in_flight // kept
     if end <= begin:
         return 0.0
-    bounds = world.plan.bounds
-    places = bounds.max_in_flight - bounds.max_in_flight // KEPT_FROM_SLOW
     moments = sorted(
         {begin, end}
         | {at for post in posts for at in (post.began, post.ended or 0.0) if begin < at < end}

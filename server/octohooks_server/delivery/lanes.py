@@ -25,7 +25,7 @@ _LARGEST_SHARE = 8
 _MOST_REMEMBERED = 100_000
 # An attempt that holds its place for as long as this, or half of the timeout, is not quick. A name
 # that cannot be looked up, and an answer that comes late, take up places like one that never comes.
-_SLOW_FROM = timedelta(seconds=2)
+SLOW_FROM = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Lanes:
         self._give_back = give_back
         self._time = asyncio.get_running_loop().time
         self._least_lease = bounds.request_timeout + bounds.time_to_record
-        self._slow_from = min(_SLOW_FROM, bounds.request_timeout / 2)
+        self._slow_from = min(SLOW_FROM, bounds.request_timeout / 2)
         self._pacers = Pacers()
         self._quick: OrderedDict[str, bool] = OrderedDict()
         # Attempts that hold a place, and everything that is claimed.

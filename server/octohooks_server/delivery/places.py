@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 # One in so many places is kept from endpoints that are not known to be quick, and one in so many
 # from those that are known to be slow.
-_KEPT_FROM_UNPROVEN = 4
+KEPT_FROM_UNPROVEN = 4
 KEPT_FROM_SLOW = 2
 
 Quick = bool | None
@@ -29,7 +29,7 @@ class Places:
         unproven = self.taken[None] + self.taken[False]
         free = self.total - self.taken[True] - unproven
         if quick is not True:
-            free = min(free, self.total - self.total // _KEPT_FROM_UNPROVEN - unproven)
+            free = min(free, self.total - self.total // KEPT_FROM_UNPROVEN - unproven)
         if quick is False:
             kept = self.total // KEPT_FROM_SLOW
             free = min(free, self.total - kept - self.taken[False])

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import structlog
@@ -87,6 +88,15 @@ class TakingOver:
             # Only behind a look that began late enough to have found what was left without a word.
             if not has_more and began >= self._looks_until:
                 await wait_at_most(_MOST_SECONDS_BETWEEN_LOOKS, self._wake)
+        await self._leave_unread()
+
+    async def _leave_unread(self) -> None:
+        """Leaves to others what the database kept this server from reading."""
+        if self._unread:
+            with suppress(OctohooksError):
+                await self._database.run_one_change(
+                    lambda conn: hand_overs.LEAVE.run(conn, self._unread)
+                )
 
     async def _look(self) -> bool:
         """Takes what there is room for; answers whether there may be more."""

@@ -52,7 +52,7 @@ class GroupCommit(Generic[Item, Result]):
     that is away or full is told to all of them.
 
     `makes_one_change` says of a group that `write` changes things by one statement for it. `coming`
-    answers how many items are known to be submitted soon, with those that were and wait.
+    answers how many items may be submitted soon at the most, with those that were and wait.
 
     `after_commit` is called with the results of a group once it is on disk, whether or not their
     submitters still wait. `observe` is told about every group, on disk or not. `on_defect` is told
@@ -139,14 +139,16 @@ class GroupCommit(Generic[Item, Result]):
 
     async def _linger(self) -> None:
         """Waits a moment for those that are expected to come."""
-        before = max(self._crowds, default=0) if self._time() < self._load_ends else 0
-        self._expected = min(max(before, self._coming()), _LARGEST_GROUP)
+        # Whatever is ready to run in this turn of the loop may still join, and what was just
+        # answered goes its way.
+        await asyncio.sleep(0)
+        if self._time() >= self._load_ends:
+            self._crowds.clear()
+        expected = max(self._coming(), *self._crowds, 0)
+        self._expected = min(expected, _LARGEST_GROUP)
         if len(self._waiting) < self._expected:
             self._have_come.clear()
             await wait_at_most(_LINGER_SECONDS, self._have_come)
-        else:
-            # Whatever is ready to run in this turn of the loop may still join.
-            await asyncio.sleep(0)
 
     def _ended(self, writer: asyncio.Task[None]) -> None:
         error = None if writer.cancelled() else writer.exception()

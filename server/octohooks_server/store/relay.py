@@ -44,6 +44,8 @@ class Hears:
     hand_overs: Callable[[], None]
     # Any of these may have been missed.
     anything: Callable[[], None]
+    # From now on others hear what is told, and this server hears them.
+    connected: Callable[[], None]
 
 
 class Relay:
@@ -109,6 +111,7 @@ class Relay:
 
         def connected() -> None:
             listening.set()
+            hears.connected()
             hears.anything()
 
         telling = asyncio.create_task(self._tell(listening))

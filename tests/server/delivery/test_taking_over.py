@@ -204,6 +204,27 @@ async def test_what_was_taken_is_attempted_although_the_database_was_away_before
     assert not refusals
 
 
+async def test_what_was_taken_and_not_read_is_left_to_others_by_a_server_that_stops(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    application = await world.application()
+    await world.endpoint(application)
+    await leave(world, world.draft(application))
+    has_failed = asyncio.Event()
+
+    async def fail(*args: Any, **named: Any) -> Taken:
+        has_failed.set()
+        raise Unavailable("The database is away.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hand_overs, "read", fail)
+        async with delivering(world):
+            await has_failed.wait()
+    async with delivering(world) as another:
+        (await another.rig.sender.next_post()).answer()
+        await another.rig.recorded()
+
+
 @pytest.mark.usefixtures("only_when_told")
 async def test_a_server_that_is_behind_offers_nothing(world: World) -> None:
     application = await world.application()

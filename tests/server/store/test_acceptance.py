@@ -13,10 +13,16 @@ from octohooks_server.store.acceptance import Accepted, accept, makes_one_change
 from octohooks_server.store.applications import ensure_operational
 from octohooks_server.store.database import PostgresDatabase
 from octohooks_server.store.idempotency import KeyedRequest
-from octohooks_server.store.tables import applications, deliveries, idempotent_answers, messages
+from octohooks_server.store.tables import (
+    applications,
+    deliveries,
+    hand_overs,
+    idempotent_answers,
+    messages,
+)
 from sqlalchemy import func, select
 
-from tests.server.store.statements import statements_of_the_store
+from tests.server.store.statements import runs_of_the_store
 from tests.server.store.world import LEASE, World, seconds
 
 
@@ -113,13 +119,14 @@ async def test_what_counts_as_one_change_is_stored_by_one_statement_on_postgresq
         await world.endpoint(application)
     drafts = [world.draft(one) for one in (application, "customer", "nobody", application)]
     assert makes_one_change(drafts)
-    with statements_of_the_store() as seen:
-        await world.accept(*drafts, may_claim=lambda _: True)
-    changing = [one for one in seen if "INSERT" in one or "UPDATE" in one or "DELETE" in one]
+    with runs_of_the_store() as runs:
+        await world.accept(*drafts, may_claim=lambda _: True, hands_over=True)
+    changing = [one for one in runs if "INSERT" in one or "UPDATE" in one or "DELETE" in one]
     if isinstance(world.database, PostgresDatabase):
         assert len(changing) == 1
     assert await count(world, messages) == 3
     assert await count(world, deliveries) == 6
+    assert await count(world, hand_overs) == 1
 
 
 @pytest.mark.parametrize(

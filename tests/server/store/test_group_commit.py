@@ -320,6 +320,20 @@ async def test_those_that_waited_meanwhile_are_expected_with_those_that_were_ans
     assert names.groups == [numbered(2), ["waiting", "again", "once more"]]
 
 
+async def test_as_many_as_came_in_an_earlier_load_are_not_expected_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The load ends with its group.
+    monkeypatch.setattr("octohooks_server.store.group_commit._LINGER_SECONDS", 0)
+    names = Names()
+    commits: GroupCommit[str, int] = GroupCommit(database, names.write, names.take_note)
+    await asyncio.gather(*(commits.submit(name) for name in numbered(10)))
+    monkeypatch.setattr("octohooks_server.store.group_commit._LINGER_SECONDS", 3600)
+    for pair in (("one", "two"), ("three", "four")):
+        await asyncio.gather(*(commits.submit(name) for name in pair))
+    assert names.groups == [numbered(10), ["one", "two"], ["three", "four"]]
+
+
 async def test_what_is_expected_and_does_not_come_is_not_waited_for_for_long(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

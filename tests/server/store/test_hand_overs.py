@@ -22,10 +22,7 @@ from tests.server.store.world import LEASE, World, seconds
 
 async def leave(world: World, *drafts: Draft) -> list[DueDelivery]:
     """Accepts together, and leaves all that is due at once; answers what that is."""
-    async with world.database.write() as conn:
-        results = await accept(
-            conn, drafts, now=world.now, lease=LEASE, may_claim=lambda _: True, hands_over=True
-        )
+    results = await world.accept(*drafts, may_claim=lambda _: True, hands_over=True)
     return [
         delivery
         for result in results

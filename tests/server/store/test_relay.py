@@ -28,6 +28,7 @@ class Server:
         self.offers = 0
         self.full: set[str] = set()
         self.caught_up = 0
+        self.connections = 0
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -52,6 +53,9 @@ class Server:
         def note_gap() -> None:
             self.caught_up += 1
 
+        def note_connection() -> None:
+            self.connections += 1
+
         def hear(ids: Collection[str]) -> None:
             self.events.update(ids)
 
@@ -64,6 +68,7 @@ class Server:
             offer=note_offer,
             hand_overs=note_hand_overs,
             anything=note_gap,
+            connected=note_connection,
         )
         task = asyncio.create_task(self.relay.run(hears))
         await eventually(self.is_listening)
@@ -165,6 +170,8 @@ async def test_what_nobody_understands_makes_a_server_look_for_itself(
         return other.caught_up > before
 
     await eventually(has_looked)
+    # Were that told to others, two that do not understand each other would never stop.
+    assert other.connections == 1
 
 
 async def test_events_wait_for_one_another_and_go_with_what_does_not_wait(

@@ -141,13 +141,23 @@ class World:
         )
 
     async def accept(
-        self, *drafts: Draft, may_claim: Callable[[str], bool] = lambda endpoint_id: False
+        self,
+        *drafts: Draft,
+        may_claim: Callable[[str], bool] = lambda endpoint_id: False,
+        hands_over: bool = False,
     ) -> list[Accepted | OctohooksError]:
         """Accepts drafts together, as a server does; what is due is left in the database."""
         is_one = makes_one_change(drafts)
         run = self.database.run_one_change if is_one else self.database.run
         return await run(
-            lambda conn: accept(conn, drafts, now=self.now, lease=LEASE, may_claim=may_claim)
+            lambda conn: accept(
+                conn,
+                drafts,
+                now=self.now,
+                lease=LEASE,
+                may_claim=may_claim,
+                hands_over=hands_over,
+            )
         )
 
     async def send(self, application: str, count: int = 1, **fields: Any) -> list[str]:

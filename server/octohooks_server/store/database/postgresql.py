@@ -37,12 +37,14 @@ _APPLICATION_NAME = "octohooks"
 # Of work that may take long: migrations and imports.
 _PATIENT_APPLICATION_NAME = "octohooks maintenance"
 _MILLISECONDS_OF_WAITING = str(round(MOST_SECONDS_OF_WAITING * 1000))
-_SETTINGS = {
+_LIMITS = {
     "lock_timeout": _MILLISECONDS_OF_WAITING,
     "statement_timeout": "30000",
     # A server that is stopped or cut off in the middle of a transaction keeps others from recording
     # outcomes for no longer than this, which has to be less than the least `Bounds.time_to_record`.
     "idle_in_transaction_session_timeout": "2000",
+}
+_PLANNING = {
     # Statements are short; compiling one costs more than it saves.
     "jit": "off",
     # There is an index for whatever is looked for. A plan that is made while a table is small would
@@ -50,7 +52,6 @@ _SETTINGS = {
     # by then there may be a hundred thousand rows.
     "enable_seqscan": "off",
 }
-_LIMITS = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
 # Sessions whose client has stopped, in a state in which no timeout of PostgreSQL ends them: where a
 # statement is prepared and not run yet, and where a result is not taken. The latter may have run
 # for as long as a statement may before.
@@ -323,8 +324,7 @@ class PostgresDatabase(Database):
                 "application_name": _PATIENT_APPLICATION_NAME if is_patient else _APPLICATION_NAME
             },
         )
-        unlimited = dict.fromkeys(_LIMITS, "0") if is_patient else {}
-        settings = _SETTINGS | unlimited
+        settings = dict.fromkeys(_LIMITS, "0") if is_patient else _LIMITS | _PLANNING
         try:
             # Not as the connection is made, where a pooler in between may know none of them.
             await connection.execute(

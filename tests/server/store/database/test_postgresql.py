@@ -152,7 +152,7 @@ async def test_a_connection_that_is_lost_in_a_transaction_is_unavailable_and_sto
 async def test_a_lock_that_is_held_too_long_is_unavailable(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(postgresql._SETTINGS, "lock_timeout", "20")
+    monkeypatch.setitem(postgresql._LIMITS, "lock_timeout", "20")
     database = open_database(url)
     async with locked(url, "instance"):
         with pytest.raises(Unavailable):
@@ -217,7 +217,7 @@ async def test_what_takes_long_on_purpose_is_not_cut_off(
     # Connected before, it is not in a hurry.
     await names(database)
     monkeypatch.setattr(postgresql, "_MOST_SECONDS_FOR_A_COMMAND", 1.0)
-    monkeypatch.setitem(postgresql._SETTINGS, "statement_timeout", "1000")
+    monkeypatch.setitem(postgresql._LIMITS, "statement_timeout", "1000")
     hasty = open_database(url)
     assert isinstance(hasty, PostgresDatabase)
     with pytest.raises(Unavailable):
@@ -236,7 +236,7 @@ async def test_a_transaction_that_stands_still_gives_its_locks_up(
     """As that of a server does which was stopped in the middle of it."""
     # Connected before, it may stand still for longer.
     await names(database)
-    monkeypatch.setitem(postgresql._SETTINGS, "idle_in_transaction_session_timeout", "100")
+    monkeypatch.setitem(postgresql._LIMITS, "idle_in_transaction_session_timeout", "100")
     stopped = open_database(url)
 
     async def stand_still() -> None:
