@@ -130,10 +130,12 @@ class Api:
 
         Of a stream that the server would not end, the first answer alone. Refused when the call is.
         """
-        try:
-            return [answer async for answer in self._answers(rpc, requests, metadata)]
-        except grpc.aio.AioRpcError as error:
-            raise Refused(refusal_of(error)) from None
+        while True:
+            try:
+                return [answer async for answer in self._answers(rpc, requests, metadata)]
+            except grpc.aio.AioRpcError as error:
+                if not _hides_the_status(error):
+                    raise Refused(refusal_of(error)) from None
 
     def open(
         self, rpc: Rpc, requests: Iterable[bytes] | AsyncIterable[bytes], metadata: Metadata = ()
@@ -166,6 +168,15 @@ class Api:
             call.cancel()
         else:
             yield await call
+
+
+def _hides_the_status(error: grpc.aio.AioRpcError) -> bool:
+    """Whether a client tells that it could not write in place of why the server had ended the call.
+
+    By chance, where a server ends a stream before its first request came (grpc/grpc#36066).
+    """
+    is_internal = error.code() == grpc.StatusCode.INTERNAL
+    return is_internal and 'Failed "execute_batch"' in (error.debug_error_string() or "")
 
 
 def refusal_of(error: grpc.aio.AioRpcError) -> Refusal:
