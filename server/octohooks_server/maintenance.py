@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 
 from octohooks_server.opening import held, migrated
 from octohooks_server.settings import Settings, SettingsError
-from octohooks_server.store.database import PostgresDatabase, open_database, take_turn
+from octohooks_server.store.database import PostgresDatabase, copy_into, open_database, take_turn
 from octohooks_server.store.tables import instance, metadata
 
 _ROWS_AT_ONCE = 2_000
@@ -136,7 +136,7 @@ async def _copy(
             await conn.execute(instance.delete())
             for table in metadata.sorted_tables:
                 for rows in _rows(old, table):
-                    await database.copy_into(conn, table, rows)
+                    await copy_into(conn, table, rows)
                     copied[table.name] = copied.get(table.name, 0) + len(rows)
                 told(table.name, copied.get(table.name, 0))
             for table in metadata.sorted_tables:

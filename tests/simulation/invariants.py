@@ -294,6 +294,8 @@ def _idle_seconds(
     that it does not know (`Places`); which of them it knew when is not looked into. Nor does an
     endpoint have more under way than it leaves places for others (`Lanes.start`).
     """
+    if end <= begin:
+        return 0.0
     bounds = world.plan.bounds
     slow_from = min(SLOW_FROM, bounds.request_timeout / 2).total_seconds() * (1 - _SLEW)
     was_slow = any(
@@ -303,8 +305,6 @@ def _idle_seconds(
     )
     kept = KEPT_FROM_SLOW if was_slow else KEPT_FROM_UNPROVEN
     places = bounds.max_in_flight - bounds.max_in_flight // kept
-    if end <= begin:
-        return 0.0
     moments = sorted(
         {begin, end}
         | {at for post in posts for at in (post.began, post.ended or 0.0) if begin < at < end}

@@ -95,7 +95,7 @@ class TakingOver:
         if self._unread:
             with suppress(OctohooksError):
                 await self._database.run_one_change(
-                    lambda conn: hand_overs.LEAVE.run(conn, self._unread)
+                    lambda conn: hand_overs.give_back(conn, self._unread)
                 )
 
     async def _look(self) -> bool:
@@ -110,10 +110,9 @@ class TakingOver:
             self._unread = await self._database.run_one_change(
                 lambda conn: hand_overs.take(conn, most=most)
             )
-        unread = self._unread
-        has_more = len(unread) >= most
+        has_more = len(self._unread) >= most
         taken = await self._database.run_one_change(
-            lambda conn: hand_overs.read(conn, unread, now=now)
+            lambda conn: hand_overs.read(conn, self._unread, now=now)
         )
         self._unread = ()
         full = self._loop.take_over(taken.deliveries)

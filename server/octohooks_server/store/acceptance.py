@@ -1,6 +1,6 @@
 """Acceptance: a message, its deliveries and its idempotent answer become durable together."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -76,9 +76,10 @@ async def accept(
     earlier = await idempotency.reserve(
         conn, [draft.keyed for draft in drafts if draft.keyed is not None], now=now
     )
-    found = await _find_addressees(conn, list(_first_uses(drafts, earlier)), now=now)
+    first_uses = list(_first_uses(drafts, earlier))
+    found = await _find_addressees(conn, first_uses, now=now)
     group = _Group(found, now, lease, may_claim)
-    refused = await group.take(conn, _first_uses(drafts, earlier))
+    refused = await group.take(conn, first_uses)
     await group.store(conn, hands_over=hands_over)
     results = await _finish(conn, drafts, group, refused, earlier)
     # A request that failed has left its key to the other ones that came with it.
@@ -99,7 +100,7 @@ def makes_one_change(drafts: Sequence[Draft]) -> bool:
         draft.keyed is not None
         or draft.inline_application is not None
         or draft.message.uid
-        or len(draft.message.payload) >= _LARGE_PAYLOAD_BYTES
+        or _is_large(draft.message.payload)
         for draft in drafts
     )
 
@@ -126,7 +127,7 @@ class _Group:
         self.accepted: dict[str, Accepted] = {}
 
     async def take(
-        self, conn: AsyncConnection, drafts: Iterable[Draft]
+        self, conn: AsyncConnection, drafts: Sequence[Draft]
     ) -> dict[str, OctohooksError]:
         """Takes drafts that are to be stored; answers, by message ID, why some cannot be.
 
@@ -135,7 +136,7 @@ class _Group:
         refused: dict[str, OctohooksError] = {}
         with_uid: list[tuple[Draft, Addressee, Row]] = []
         for draft in drafts:
-            addressee = self._addressees.get((draft.environment_id, draft.application))
+            addressee = self._addressees.get(_reference(draft))
             # The environment's own application is nothing that a caller may name.
             if addressee is None or addressee.is_operational != draft.is_operational:
                 refused[draft.message.id] = NotFound("application", draft.application)
@@ -156,18 +157,15 @@ class _Group:
 
     async def store(self, conn: AsyncConnection, *, hands_over: bool) -> None:
         """Stores what was taken, with a delivery for each endpoint that wants it."""
-        claimed = [one for accepted in self.accepted.values() for one in accepted.claimed]
-        small: list[Row] = []
-        large: list[Row] = []
-        for row in self._message_rows:
-            is_large = len(row["payload"]) >= _LARGE_PAYLOAD_BYTES
-            (large if is_large else small).append(row)
+        left = [one for accepted in self.accepted.values() for one in accepted.claimed]
+        large = [row for row in self._message_rows if _is_large(row["payload"])]
+        small = [row for row in self._message_rows if not _is_large(row["payload"])]
         await _INSERT_MESSAGES.run_large(conn, large)
         await run_together(
             conn,
             (_INSERT_MESSAGES, small),
             (_INSERT_DELIVERIES, self._delivery_rows),
-            (hand_overs.LEAVE, [hand_overs.row(claimed)] if hands_over and claimed else ()),
+            (hand_overs.LEAVE, [hand_overs.row(left)] if hands_over and left else ()),
         )
 
     def _accept(self, draft: Draft, addressee: Addressee, row: Row) -> None:
@@ -264,6 +262,10 @@ async def _find_addressees(
 
 def _reference(draft: Draft) -> Reference:
     return draft.environment_id, draft.application
+
+
+def _is_large(payload: bytes) -> bool:
+    return len(payload) >= _LARGE_PAYLOAD_BYTES
 
 
 async def _insert_unless_uid_is_taken(

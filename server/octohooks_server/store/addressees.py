@@ -11,8 +11,9 @@ from sqlalchemy.sql import ColumnElement
 
 from octohooks_server.rules.ids import APPLICATION
 from octohooks_server.store import destinations
-from octohooks_server.store.database import Prepared, among, same, texts, within
+from octohooks_server.store.database import Prepared, among, texts, within
 from octohooks_server.store.destinations import COLUMNS, ORDER, SIGNS, Found
+from octohooks_server.store.endpoints import OF_APPLICATION
 from octohooks_server.store.environments import DEFAULT_PAYLOAD_RETENTION
 from octohooks_server.store.sealing import keyring_of
 from octohooks_server.store.tables import applications, endpoint_secrets, endpoints, environments
@@ -50,8 +51,8 @@ async def find(
             rows = await select_.rows(conn, environment_ids=environment_ids, names=names, now=now)
             endpoints_of: defaultdict[str, list[Found]] = defaultdict(list)
             with_endpoint = [row for row in rows if row["id"] is not None]
-            for one in destinations.of_rows(with_endpoint, keyring_of(conn), now):
-                endpoints_of[one[1].application_id].append(one)
+            for endpoint, destination in destinations.of_rows(with_endpoint, keyring_of(conn), now):
+                endpoints_of[destination.application_id].append((endpoint, destination))
             for row in rows:
                 found[row["of_environment"], row["name"]] = Addressee(
                     row["addressee_id"],
@@ -63,12 +64,7 @@ async def find(
 
 
 def _find_by(name: ColumnElement[str], of_environments: ColumnElement[bool]) -> Prepared:
-    is_enabled = and_(
-        same(endpoints.c.environment_id, applications.c.environment_id),
-        endpoints.c.application_id == applications.c.id,
-        endpoints.c.deleted_at.is_(None),
-        ~endpoints.c.disabled,
-    )
+    is_enabled = and_(OF_APPLICATION, endpoints.c.deleted_at.is_(None), ~endpoints.c.disabled)
     return Prepared(
         select(
             *COLUMNS,

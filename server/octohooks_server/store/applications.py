@@ -37,13 +37,12 @@ async def create(
 
 async def ensure(
     conn: AsyncConnection, *, environment_id: str, application: Application, now: datetime
-) -> str:
-    """The ID of the application with this UID, made with all that is given when there is none."""
+) -> None:
+    """Makes an application with all that is given, unless there is one with this UID."""
     await conn.execute(
         insert_unless_taken(conn, applications),
         _new_row(environment_id, application.id, application, now),
     )
-    return await get_id(conn, environment_id=environment_id, reference=application.uid)
 
 
 async def get(

@@ -79,6 +79,11 @@ async def read(conn: AsyncConnection, taken: Sequence[Row], *, now: datetime) ->
     return Taken(found, left_due=bool(unusable), left_at=left_at)
 
 
+async def give_back(conn: AsyncConnection, taken: Sequence[Row]) -> None:
+    """Leaves hand-overs that were taken and not read to whichever server takes them next."""
+    await LEAVE.run(conn, taken)
+
+
 def _deliveries_of(hand_over: Row) -> Iterator[dict[str, Any]]:
     for environment_id, of_environment in hand_over["messages"].items():
         for endpoint_id, message_ids in of_environment.items():

@@ -49,6 +49,13 @@ async def delivering(
         await task
 
 
+async def leave_one(world: World) -> None:
+    """Accepts a message for one endpoint, and leaves its delivery."""
+    application = await world.application()
+    await world.endpoint(application)
+    await leave(world, world.draft(application))
+
+
 @pytest.fixture
 def only_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """No search by time: a test waits for longer than it may take."""
@@ -93,9 +100,7 @@ async def test_what_is_left_soon_after_needs_no_telling(world: World) -> None:
 
 
 async def test_what_was_left_before_is_found_at_the_start(world: World) -> None:
-    application = await world.application()
-    await world.endpoint(application)
-    await leave(world, world.draft(application))
+    await leave_one(world)
     async with delivering(world) as server:
         (await server.rig.sender.next_post()).answer()
         await server.rig.recorded()
@@ -165,9 +170,7 @@ async def test_a_database_that_is_away_ends_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(taking_over, "_SECONDS_AFTER_A_FAILURE", 0.01)
-    application = await world.application()
-    await world.endpoint(application)
-    await leave(world, world.draft(application))
+    await leave_one(world)
     flaky = FlakyDatabase(world.database)
     flaky.away = True
 
@@ -186,9 +189,7 @@ async def test_what_was_taken_is_attempted_although_the_database_was_away_before
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(taking_over, "_SECONDS_AFTER_A_FAILURE", 0.01)
-    application = await world.application()
-    await world.endpoint(application)
-    await leave(world, world.draft(application))
+    await leave_one(world)
     really_read = hand_overs.read
     refusals = [Unavailable("The database is away.")]
 
@@ -207,9 +208,7 @@ async def test_what_was_taken_is_attempted_although_the_database_was_away_before
 async def test_what_was_taken_and_not_read_is_left_to_others_by_a_server_that_stops(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    application = await world.application()
-    await world.endpoint(application)
-    await leave(world, world.draft(application))
+    await leave_one(world)
     has_failed = asyncio.Event()
 
     async def fail(*args: Any, **named: Any) -> Taken:
@@ -227,9 +226,7 @@ async def test_what_was_taken_and_not_read_is_left_to_others_by_a_server_that_st
 
 @pytest.mark.usefixtures("only_when_told")
 async def test_a_server_that_is_behind_offers_nothing(world: World) -> None:
-    application = await world.application()
-    await world.endpoint(application)
-    await leave(world, world.draft(application))
+    await leave_one(world)
     world.pass_time(1.5)
     async with delivering(world) as server:
         (await server.rig.sender.next_post()).answer()

@@ -97,6 +97,17 @@ def numbered(count: int) -> list[str]:
     return [f"name {number}" for number in range(count)]
 
 
+async def submitted_and_not_written(
+    commits: GroupCommit[str, int], held_up: HeldUp, name: str
+) -> asyncio.Task[int]:
+    """An item that waits for others."""
+    submitted = asyncio.create_task(commits.submit(name))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not held_up.is_writing.is_set()
+    return submitted
+
+
 async def test_a_submitted_item_is_stored_and_answered(database: Database) -> None:
     names = Names()
     commits: GroupCommit[str, int] = GroupCommit(database, names.write, names.take_note)
@@ -263,10 +274,7 @@ async def test_an_item_waits_a_moment_for_others_that_are_known_to_come(
     commits: GroupCommit[str, int] = GroupCommit(
         held_up, names.write, names.take_note, coming=lambda: 2
     )
-    first = asyncio.create_task(commits.submit("first"))
-    for _ in range(10):
-        await asyncio.sleep(0)
-    assert not held_up.is_writing.is_set()
+    first = await submitted_and_not_written(commits, held_up, "first")
     second = asyncio.create_task(commits.submit("second"))
     held_up.may_go_on.set()
     await asyncio.gather(first, second)
@@ -294,10 +302,7 @@ async def test_what_comes_soon_after_a_group_waits_for_as_many_as_came_before(
     commits: GroupCommit[str, int] = GroupCommit(held_up, names.write, names.take_note)
     await asyncio.gather(*(commits.submit(name) for name in numbered(2)))
     held_up.is_writing.clear()
-    first = asyncio.create_task(commits.submit("first"))
-    for _ in range(10):
-        await asyncio.sleep(0)
-    assert not held_up.is_writing.is_set()
+    first = await submitted_and_not_written(commits, held_up, "first")
     second = asyncio.create_task(commits.submit("second"))
     await asyncio.gather(first, second)
     assert names.groups == [numbered(2), ["first", "second"]]

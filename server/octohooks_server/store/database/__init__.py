@@ -9,7 +9,7 @@ from octohooks_server.rules.keyring import Keyring
 from octohooks_server.store.database.base import Database, DatabaseRefuses
 from octohooks_server.store.database.postgresql import PostgresDatabase
 from octohooks_server.store.database.prepared import Prepared, Row
-from octohooks_server.store.database.rows import InsertRows, UpdateRows, run_together
+from octohooks_server.store.database.rows import InsertRows, UpdateRows, copy_into, run_together
 from octohooks_server.store.database.sqlite import SqliteDatabase
 from octohooks_server.store.database.statements import (
     among,
@@ -34,6 +34,7 @@ __all__ = [
     "SqliteDatabase",
     "UpdateRows",
     "among",
+    "copy_into",
     "delete_first",
     "erasing_what_is_replaced",
     "insert_or_replace",

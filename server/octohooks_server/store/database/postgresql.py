@@ -1,14 +1,14 @@
 """PostgreSQL: a database that any number of servers share."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
 import asyncpg
-from sqlalchemy import DateTime, Table, event, func, select
+from sqlalchemy import DateTime, event, func, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, InternalError
 from sqlalchemy.exc import TimeoutError as NoConnectionInTime
@@ -212,14 +212,6 @@ class PostgresDatabase(Database):
         with _translated_errors(_READ_ONLY):
             async with engine.begin() as conn:
                 yield conn
-
-    async def copy_into(
-        self, conn: AsyncConnection, table: Table, rows: Sequence[tuple[Any, ...]]
-    ) -> None:
-        """Adds rows, each with all columns in the table's order, as the driver takes them."""
-        await driver(conn).copy_records_to_table(
-            table.name, records=rows, columns=[column.name for column in table.c]
-        )
 
     async def run_migration(self, migrate: Callable[[Connection], None]) -> None:
         """See `Database.run_migration`."""

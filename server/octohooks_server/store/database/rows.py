@@ -4,7 +4,7 @@ SQLite takes all values of all rows, in pieces; PostgreSQL a list for each colum
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import chain
 from operator import itemgetter
 from typing import Any
@@ -147,11 +147,8 @@ class InsertRows(PreparedRows):
         if not rows or conn.dialect.name != POSTGRESQL:
             await self.run(conn, rows)
             return
-        await driver(conn).copy_records_to_table(
-            self._table.name,
-            columns=self._table.c.keys(),
-            records=zip(*self._stored(rows, conn.dialect), strict=True),
-        )
+        stored = zip(*self._stored(rows, conn.dialect), strict=True)
+        await copy_into(conn, self._table, stored)
 
     def _written_with_lists(self, dialect: Dialect, parameters_before: int) -> str:
         names = self._names(dialect)
@@ -203,6 +200,11 @@ class UpdateRows(PreparedRows):
         changes = ", ".join(equal[: self._count])
         found = " AND ".join(f"{table}.{one}" for one in equal[self._count :])
         return f"UPDATE {table} SET {changes} FROM {source} WHERE {found}"
+
+
+async def copy_into(conn: AsyncConnection, table: Table, rows: Iterable[Sequence[Any]]) -> None:
+    """Adds rows on PostgreSQL: all columns in the table's order, as the driver takes them."""
+    await driver(conn).copy_records_to_table(table.name, records=rows, columns=table.c.keys())
 
 
 async def run_together(conn: AsyncConnection, *changes: tuple[PreparedRows, Sequence[Row]]) -> None:
